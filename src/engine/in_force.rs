@@ -1,0 +1,127 @@
+//! A policy made ready: names turned into numbers, so that operations compare integers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::amount::{Cost, Resource, Unit};
+use crate::cost::{CostError, Usage};
+use crate::policy::{Limit, Policy};
+use crate::registry::Rule;
+use crate::window::Window;
+
+/// The numbers that an engine has given to names. They only grow: a number means the same under every policy.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    resources: Vec<Box<str>>,
+    rules: HashMap<(Box<str>, Resource, Window), u32>,
+}
+
+impl Names {
+    fn resource(&mut self, engine: u32, name: &str) -> Resource {
+        let index = self.resources.iter().position(|known| **known == *name).unwrap_or_else(|| {
+            self.resources.push(name.into());
+            self.resources.len() - 1
+        });
+        Resource { engine, index: index as u32 }
+    }
+
+    fn rule(&mut self, limit: &Limit, resource: Resource) -> Rule {
+        let next = self.rules.len() as u32;
+        let key = (limit.id().into(), resource, limit.window());
+        (*self.rules.entry(key).or_insert(next), limit.window())
+    }
+}
+
+/// A policy in force in an engine.
+#[derive(Debug)]
+pub(crate) struct InForce {
+    pub(crate) version: u64,
+    pub(crate) policy: Policy,
+    pub(crate) limits: Box<[LimitInForce]>,
+    engine: u32,
+    /// By index of the resource: whether the policy declares it.
+    declared: Box<[bool]>,
+    /// The declared resources, in the policy's order.
+    resources: Box<[(Resource, Costing)]>,
+}
+
+/// A limit's names and numbers.
+#[derive(Debug)]
+pub(crate) struct LimitInForce {
+    pub(crate) id: Arc<str>,
+    pub(crate) resource: Resource,
+    pub(crate) resource_name: Arc<str>,
+    pub(crate) unit: Unit,
+    pub(crate) rule: Rule,
+}
+
+/// How a resource follows from usage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Costing {
+    Priced,
+    Weighed,
+    PerCall,
+    /// The host charges it itself.
+    ByHost,
+}
+
+impl InForce {
+    pub(super) fn new(policy: Policy, version: u64, engine: u32, names: &mut Names) -> Self {
+        let costing = |name: &str, unit| match (unit, name) {
+            (Unit::Usd, _) => Costing::Priced,
+            (Unit::Count, "tokens") => Costing::Weighed,
+            (Unit::Count, name) if policy.rates.weighs(name) => Costing::Weighed,
+            (Unit::Count, "calls") => Costing::PerCall,
+            (Unit::Count, _) => Costing::ByHost,
+        };
+        let resources: Box<[_]> =
+            policy.resources().map(|(name, unit)| (names.resource(engine, name), costing(name, unit))).collect();
+        let limits = policy
+            .limits()
+            .iter()
+            .map(|limit| {
+                let resource = names.resource(engine, limit.resource());
+                LimitInForce {
+                    id: limit.id().into(),
+                    resource,
+                    resource_name: limit.resource().into(),
+                    unit: policy.unit(limit.resource()).unwrap_or(Unit::Count),
+                    rule: names.rule(limit, resource),
+                }
+            })
+            .collect();
+        let mut declared = vec![false; names.resources.len()];
+        for (resource, _) in &resources {
+            declared[resource.index as usize] = true;
+        }
+        Self { version, limits, engine, declared: declared.into(), resources, policy }
+    }
+
+    /// Whether the policy declares the resource.
+    #[inline]
+    pub(crate) fn declares(&self, resource: Resource) -> bool {
+        resource.engine == self.engine && self.declared.get(resource.index as usize).is_some_and(|declared| *declared)
+    }
+
+    /// The declared resource of that name.
+    pub(crate) fn resource(&self, name: &str) -> Option<Resource> {
+        let index = self.policy.resources().position(|(declared, _)| declared == name)?;
+        self.resources.get(index).map(|&(resource, _)| resource)
+    }
+
+    /// The cost of a call, in every resource that follows from usage.
+    pub(crate) fn cost(&self, usage: &Usage) -> Result<Cost, CostError> {
+        let mut cost = Cost::nothing();
+        for (&(resource, costing), (name, _)) in self.resources.iter().zip(self.policy.resources()) {
+            let (amount, unpriced) = match costing {
+                Costing::Priced => self.policy.rates.nanos(usage)?,
+                Costing::Weighed => self.policy.rates.weigh(name, usage)?,
+                Costing::PerCall => (1, false),
+                Costing::ByHost => continue,
+            };
+            cost.add(resource, amount);
+            cost.unpriced |= unpriced;
+        }
+        Ok(cost)
+    }
+}

@@ -1,0 +1,105 @@
+//! The policy in force: the only room that swaps shared values.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use parking_lot::Mutex;
+
+use crate::sync::{AtomicU64, Ordering};
+
+/// A value that is replaced whole while others read it, with a version that is cheap to compare.
+#[derive(Debug)]
+pub(crate) struct Live<T> {
+    current: ArcSwap<T>,
+    version: AtomicU64,
+    /// Held while a new value is installed, so that versions and values come in one order.
+    installing: Mutex<()>,
+}
+
+impl<T> Live<T> {
+    /// `make` is given the version, 0.
+    pub(crate) fn new(make: impl FnOnce(u64) -> T) -> Self {
+        Self { current: ArcSwap::from_pointee(make(0)), version: AtomicU64::new(0), installing: Mutex::new(()) }
+    }
+
+    /// The version of the value in force.
+    #[inline]
+    pub(crate) fn version(&self) -> u64 {
+        // Pairs with the store in `install`: who sees the version finds its value, or a newer one.
+        self.version.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn get(&self) -> Arc<T> {
+        self.current.load_full()
+    }
+
+    /// Puts a new value in force. `make` is given its version.
+    pub(crate) fn install(&self, make: impl FnOnce(u64) -> T) {
+        let _one_at_a_time = self.installing.lock();
+        let version = self.version.load(Ordering::Acquire) + 1;
+        self.current.store(Arc::new(make(version)));
+        self.version.store(version, Ordering::Release);
+    }
+}
+
+/// A value made for one version of something live, and made anew when that has changed. The first one is reached without a step
+/// through shared memory.
+#[derive(Debug)]
+pub(crate) struct Renewed<T> {
+    first: Arc<T>,
+    later: ArcSwapOption<T>,
+}
+
+/// A [`Renewed`] value on loan.
+pub(crate) enum Loan<'a, T> {
+    First(&'a Arc<T>),
+    Later(Arc<T>),
+}
+
+impl<T> Renewed<T> {
+    pub(crate) fn new(first: Arc<T>) -> Self {
+        Self { first, later: ArcSwapOption::empty() }
+    }
+
+    /// The value that is `current`; `make` makes it if there is none.
+    #[inline]
+    pub(crate) fn get<E>(
+        &self,
+        current: impl Fn(&T) -> bool,
+        make: impl FnOnce() -> Result<Arc<T>, E>,
+    ) -> Result<Loan<'_, T>, E> {
+        if current(&self.first) { Ok(Loan::First(&self.first)) } else { self.get_later(current, make) }
+    }
+
+    #[cold]
+    fn get_later<E>(
+        &self,
+        current: impl Fn(&T) -> bool,
+        make: impl FnOnce() -> Result<Arc<T>, E>,
+    ) -> Result<Loan<'_, T>, E> {
+        if let Some(later) = self.later.load_full().filter(|later| current(later)) {
+            return Ok(Loan::Later(later));
+        }
+        let new = make()?;
+        self.later.store(Some(Arc::clone(&new)));
+        Ok(Loan::Later(new))
+    }
+
+    /// The newest value made so far.
+    pub(crate) fn newest(&self) -> Arc<T> {
+        self.later.load_full().unwrap_or_else(|| Arc::clone(&self.first))
+    }
+}
+
+impl<T> Deref for Loan<'_, T> {
+    type Target = Arc<T>;
+
+    #[inline]
+    fn deref(&self) -> &Arc<T> {
+        match self {
+            Self::First(value) => value,
+            Self::Later(value) => value,
+        }
+    }
+}

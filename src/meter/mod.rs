@@ -1,0 +1,233 @@
+//! One budget: a word that holds what is charged in the current window, and what reports want to know beside it.
+//!
+//! **Who owns what.** `word` alone decides: admission, settlement, undo and rollover are each one compare-and-swap on it, chosen by a
+//! pure function of [`rule`]. The other words are for reports and for the refusal path, and admission never reads them.
+//!
+//! **Fast path.** Load, decide, swap. A window that has ended needs no step of its own: the first charge of the new window replaces
+//! number and amount together.
+//!
+//! **Collision path.** A lost race decides again on what it saw. A refusal by one budget is final at the instant of its load; with
+//! several budgets [`crate::charge`] makes sure that it was not due to an attempt that was undone.
+//!
+//! **After a rollover.** Whoever replaced the old window hands its count to `ended`. Settlements that come late for that window add to
+//! `ended` or to `returned`, whichever comes first, they or the hand-over: both words only add, so the order does not matter.
+
+pub(crate) mod rule;
+mod word;
+
+use crate::sync::{AtomicU32, AtomicU64, Ordering, spin_loop};
+use crate::window::Window;
+pub(crate) use rule::Gate;
+pub(crate) use word::{Layout, State};
+
+/// A budget's counters.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    /// Window and charged amount: the state.
+    word: AtomicU64,
+    /// Window and the part of the charged amount that is held.
+    held: AtomicU64,
+    /// The window that ended last with something charged: what was charged, and what late settlements added.
+    ended: AtomicU64,
+    /// The same window: what late settlements gave back.
+    returned: AtomicU64,
+    /// How many charges of this budget were undone because another budget of their scope had no room.
+    undone: AtomicU32,
+    layout: Layout,
+}
+
+/// What a settlement did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// In the budget's current window, which now has this much charged.
+    Current { charged: u64 },
+    /// In a window that has ended; what it has charged now, unless it has been forgotten.
+    Late { charged: Option<u64> },
+}
+
+impl Meter {
+    /// An unused budget whose current window is number `now`.
+    pub(crate) fn new(window: &Window, now: i64) -> Self {
+        let layout = Layout::of(window);
+        let fresh = layout.pack(State { window: now, amount: 0 });
+        let before = layout.pack(State { window: now.wrapping_sub(1), amount: 0 });
+        Self {
+            word: AtomicU64::new(fresh),
+            held: AtomicU64::new(fresh),
+            ended: AtomicU64::new(before),
+            returned: AtomicU64::new(before),
+            undone: AtomicU32::new(0),
+            layout,
+        }
+    }
+
+    /// The bit layout, for showing saturated counts.
+    pub(crate) const fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// What an operation in window `now` would see.
+    #[inline]
+    pub(crate) fn peek(&self, now: i64) -> State {
+        // Pairs with the release half of the swap in `transition`: who reads a count also sees what its writer did before.
+        rule::effective(self.layout.unpack(self.word.load(Ordering::Acquire), now), now)
+    }
+
+    /// The state as it stands, its window found near `now`.
+    pub(crate) fn state(&self, now: i64) -> State {
+        self.layout.unpack(self.word.load(Ordering::Acquire), now)
+    }
+
+    /// Charges `amount`, which is not 0, and says what is charged then; or what left no room.
+    #[inline]
+    pub(crate) fn admit(&self, now: i64, amount: u64, gate: Gate) -> Result<State, State> {
+        let layout = self.layout;
+        let (before, after) =
+            transition(&self.word, layout, now, |state| rule::admit(layout, state, now, amount, gate))?;
+        if after.window != before.window {
+            self.hand_over(before);
+        }
+        Ok(after)
+    }
+
+    /// Settles a hold of `held` that window `window` admitted at `actual`.
+    pub(crate) fn settle(&self, window: i64, held: u64, actual: u64) -> Settled {
+        let layout = self.layout;
+        let settled =
+            transition(&self.word, layout, window, |state| rule::settle(layout, state, window, held, actual).ok_or(()));
+        match settled {
+            Ok((_, after)) => Settled::Current { charged: after.amount },
+            Err(()) => {
+                let (word, amount) =
+                    if actual >= held { (&self.ended, actual - held) } else { (&self.returned, held - actual) };
+                change(word, layout, window, |state| rule::accumulate(layout, state, window, amount));
+                Settled::Late { charged: self.ended_in(window) }
+            }
+        }
+    }
+
+    /// Takes back a charge that is not to be: like settling it at 0, and counted for those who look for traces of it.
+    pub(crate) fn undo(&self, window: i64, amount: u64) {
+        self.settle(window, amount, 0);
+        // Pairs with the Acquire load in `undone`: who sees this count sees the amount gone.
+        self.undone.fetch_add(1, Ordering::Release);
+    }
+
+    /// How many charges have been undone so far.
+    pub(crate) fn undone(&self) -> u32 {
+        self.undone.load(Ordering::Acquire)
+    }
+
+    /// Counts `amount` as held in `window`, for reports.
+    pub(crate) fn hold(&self, window: i64, amount: u64) {
+        change(&self.held, self.layout, window, |state| rule::accumulate(self.layout, state, window, amount));
+    }
+
+    /// Counts `amount` as no longer held in `window`.
+    pub(crate) fn unhold(&self, window: i64, amount: u64) {
+        change(&self.held, self.layout, window, |state| rule::deduct(self.layout, state, window, amount));
+    }
+
+    /// What is held in `window`.
+    pub(crate) fn held(&self, window: i64) -> u64 {
+        let held = self.layout.unpack(self.held.load(Ordering::Acquire), window);
+        if held.window == window { held.amount } else { 0 }
+    }
+
+    /// What is charged in `window`: the current one, the last one that ended with something charged, any between (nothing), or one
+    /// that has not come yet (nothing). `None` for windows before, which are forgotten.
+    pub(crate) fn charged_in(&self, window: i64) -> Option<u64> {
+        let state = self.state(window);
+        match state.window.cmp(&window) {
+            std::cmp::Ordering::Equal => Some(state.amount),
+            std::cmp::Ordering::Less => Some(0),
+            std::cmp::Ordering::Greater => self.ended_in(window),
+        }
+    }
+
+    /// Renumbers the current window as the one after `now` when it is still `seen` and lies further ahead: the clock that opened it
+    /// had jumped. The count stays, so nothing is granted twice; what was held counts as used.
+    ///
+    /// `now` must have been read after `seen` was loaded: then no delay of this thread can make a window that others opened in good
+    /// order look as if it lay ahead.
+    pub(crate) fn come_back(&self, seen: State, now: i64) {
+        let next = now.saturating_add(1);
+        if seen.window <= next {
+            return;
+        }
+        change(
+            &self.word,
+            self.layout,
+            now,
+            |state| if state == seen { State { window: next, ..state } } else { state },
+        );
+        change(
+            &self.held,
+            self.layout,
+            now,
+            |held| {
+                if held.window > next { State { window: next, amount: 0 } } else { held }
+            },
+        );
+    }
+
+    #[cold]
+    fn hand_over(&self, ended: State) {
+        if ended.amount > 0 {
+            let State { window, amount } = ended;
+            change(&self.ended, self.layout, window, |state| rule::accumulate(self.layout, state, window, amount));
+        }
+    }
+
+    fn ended_in(&self, window: i64) -> Option<u64> {
+        let ended = self.layout.unpack(self.ended.load(Ordering::Acquire), window);
+        let returned = self.layout.unpack(self.returned.load(Ordering::Acquire), window);
+        let returned = if returned.window == window { returned.amount } else { 0 };
+        match ended.window.cmp(&window) {
+            std::cmp::Ordering::Equal => Some(ended.amount.saturating_sub(returned)),
+            std::cmp::Ordering::Less => Some(0),
+            std::cmp::Ordering::Greater => None,
+        }
+    }
+}
+
+/// A transition that cannot be refused.
+fn change(word: &AtomicU64, layout: Layout, near: i64, mut decide: impl FnMut(State) -> State) {
+    let _: Result<_, std::convert::Infallible> = transition(word, layout, near, |state| Ok(decide(state)));
+}
+
+/// The crate's only compare-and-swap loop: decides on what is there, and swaps in the decision if that still is.
+///
+/// Returns the states before and after. A decision that changes nothing writes nothing. Lock-free: a lost race means that another
+/// operation went through.
+#[inline]
+fn transition<E>(
+    word: &AtomicU64,
+    layout: Layout,
+    near: i64,
+    mut decide: impl FnMut(State) -> Result<State, E>,
+) -> Result<(State, State), E> {
+    let mut current = word.load(Ordering::Acquire);
+    loop {
+        let before = layout.unpack(current, near);
+        let after = decide(before)?;
+        let next = layout.pack(after);
+        if next == current {
+            return Ok((before, after));
+        }
+        // Acquire: what earlier writers of the word did is seen. Release: pairs with the loads of this word, here and in `peek`.
+        match word.compare_exchange_weak(current, next, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => return Ok((before, after)),
+            Err(seen) => {
+                current = seen;
+                spin_loop();
+            }
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests;
+
+#[cfg(all(test, loom))]
+mod loom_tests;

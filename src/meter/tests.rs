@@ -1,0 +1,69 @@
+use super::*;
+
+fn meter() -> Meter {
+    Meter::new(&Window::Day, 10)
+}
+
+#[test]
+fn a_late_settlement_changes_its_own_window_only() {
+    let meter = meter();
+    assert_eq!(meter.admit(10, 30, Gate::Max(100)).unwrap().amount, 30);
+    meter.admit(11, 5, Gate::Max(100)).unwrap();
+    assert_eq!(meter.settle(10, 30, 42), Settled::Late { charged: Some(42) });
+    assert_eq!(meter.settle(10, 20, 0), Settled::Late { charged: Some(22) });
+    assert_eq!((meter.charged_in(10), meter.charged_in(11), meter.charged_in(12)), (Some(22), Some(5), Some(0)));
+}
+
+#[test]
+fn a_settlement_before_the_hand_over_is_not_lost() {
+    let meter = meter();
+    meter.admit(10, 30, Gate::Open).unwrap();
+    // The state between the swap of a rollover and its hand-over.
+    let before = meter.state(10);
+    meter.word.store(meter.layout.pack(State { window: 11, amount: 1 }), Ordering::Release);
+    meter.settle(10, 30, 20);
+    meter.settle(10, 0, 5);
+    meter.hand_over(before);
+    assert_eq!(meter.charged_in(10), Some(25));
+}
+
+#[test]
+fn windows_before_the_last_are_forgotten_and_gaps_are_empty() {
+    let meter = meter();
+    for window in [10, 12, 15] {
+        meter.admit(window, 7, Gate::Open).unwrap();
+    }
+    let charged = |window| meter.charged_in(window);
+    assert_eq!(
+        [charged(9), charged(10), charged(12), charged(13), charged(15)],
+        [None, None, Some(7), Some(0), Some(7)]
+    );
+    assert_eq!(meter.settle(10, 7, 9), Settled::Late { charged: None });
+    assert_eq!([charged(12), charged(15)], [Some(7), Some(7)]);
+}
+
+#[test]
+fn a_window_that_a_jumped_clock_opened_is_renumbered_and_keeps_its_count() {
+    let meter = meter();
+    meter.admit(5_000, 60, Gate::Max(100)).unwrap();
+    meter.hold(5_000, 60);
+    let seen = meter.state(10);
+    meter.come_back(seen, 10);
+    assert_eq!(meter.state(10), State { window: 11, amount: 60 });
+    assert_eq!(meter.held(11), 0);
+    assert_eq!(meter.settle(5_000, 60, 0), Settled::Current { charged: 60 }, "nothing is given back");
+    assert_eq!(meter.settle(5_000, 60, 70), Settled::Current { charged: 70 }, "what was spent is counted");
+    assert!(meter.admit(12, 100, Gate::Max(100)).is_ok(), "the window after it starts fresh");
+}
+
+#[test]
+fn a_window_one_ahead_or_changed_meanwhile_is_not_renumbered() {
+    let meter = meter();
+    meter.admit(11, 1, Gate::Open).unwrap();
+    meter.come_back(meter.state(10), 10);
+    assert_eq!(meter.state(10).window, 11);
+    let seen = State { window: 20, amount: 1 };
+    meter.admit(20, 2, Gate::Open).unwrap();
+    meter.come_back(seen, 10);
+    assert_eq!(meter.state(10), State { window: 20, amount: 2 });
+}

@@ -1,0 +1,102 @@
+//! The bit layout of a budget's word: the low bits of the window's number above the amount.
+//!
+//! ```text
+//!  63            amount_bits            0
+//! ┌───────────────┬─────────────────────┐
+//! │ window number │ amount              │
+//! └───────────────┴─────────────────────┘
+//! ```
+//!
+//! Only the low bits of the number fit; the whole number is found again as the one nearest to a number that the reader knows.
+
+use crate::window::Window;
+
+/// How many bits of a word count the amount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    amount_bits: u32,
+}
+
+/// An unpacked word: an amount in a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct State {
+    /// The number of the window.
+    pub(crate) window: i64,
+    /// The amount; [`Layout::saturated`] marks a count that ran past the field.
+    pub(crate) amount: u64,
+}
+
+impl Layout {
+    pub(crate) fn of(window: &Window) -> Self {
+        Self { amount_bits: window.amount_bits() }
+    }
+
+    /// The largest value of the amount field: not an amount, but the mark of a count that ran past the field.
+    #[inline]
+    pub(crate) const fn saturated(self) -> u64 {
+        u64::MAX >> (u64::BITS - self.amount_bits)
+    }
+
+    #[inline]
+    pub(crate) const fn pack(self, state: State) -> u64 {
+        if self.amount_bits == u64::BITS {
+            state.amount
+        } else {
+            (state.window as u64) << self.amount_bits | state.amount
+        }
+    }
+
+    /// The state in `word`, its window the one nearest to `near` that has these low bits.
+    #[inline]
+    pub(crate) const fn unpack(self, word: u64, near: i64) -> State {
+        if self.amount_bits == u64::BITS {
+            return State { window: 0, amount: word };
+        }
+        let tag = word >> self.amount_bits;
+        // The distance in as many bits as the tag has, its sign extended: the shorter way round.
+        let distance = (tag.wrapping_sub(near as u64) << self.amount_bits) as i64 >> self.amount_bits;
+        State { window: near.wrapping_add(distance), amount: word & self.saturated() }
+    }
+
+    /// The amount as reports show it: a saturated count is "at least as much as can be said", `u64::MAX`.
+    pub(crate) const fn shown(self, amount: u64) -> u64 {
+        if amount >= self.saturated() { u64::MAX } else { amount }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_layout_round_trips_near_and_far() {
+        let windows = ["minute", "hour", "day", "week", "month", "year", "lifetime", "1s", "5h", "30d", "9000w"];
+        for text in windows {
+            let window: Window = text.parse().unwrap();
+            let layout = Layout::of(&window);
+            let half_range = 1_i64 << (u64::BITS - layout.amount_bits).saturating_sub(1);
+            for index in [-70_000_000, -1, 0, 1, 20_488, 1_765_000_000] {
+                for distance in [-half_range / 2, -1, 0, 1, half_range / 2] {
+                    for amount in [0, 1, layout.saturated() - 1, layout.saturated()] {
+                        let index = if window == Window::Lifetime { 0 } else { index };
+                        let state = State { window: index, amount };
+                        assert_eq!(layout.unpack(layout.pack(state), index + distance), state, "{text} {distance}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_tag_does_not_come_round_within_fifty_years() {
+        const FIFTY_YEARS_MICROS: i64 = 50 * 365 * 86_400_000_000;
+        for window in [Window::Minute, Window::Hour, Window::Day, Window::Week, Window::Month, Window::Year] {
+            let layout = Layout::of(&window);
+            let later = FIFTY_YEARS_MICROS / window.shortest_micros().unwrap();
+            let state = State { window: 29_000_000, amount: 5 };
+            for near in [state.window - later, state.window + later] {
+                assert_eq!(layout.unpack(layout.pack(state), near), state, "{window}");
+            }
+        }
+    }
+}

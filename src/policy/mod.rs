@@ -1,0 +1,652 @@
+//! Limits and how they apply to a subject; the policy as a value.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+
+use crate::amount::{AmountError, Cap, Unit};
+use crate::cost::Rates;
+use crate::subject::{GLOBAL, NAME_RULE, Subject, SubjectError, is_name};
+use crate::window::{Window, WindowError};
+
+#[cfg(feature = "json")]
+mod json;
+#[cfg(any(feature = "toml", feature = "json"))]
+mod read;
+#[cfg(feature = "toml")]
+mod toml;
+
+/// What happens to an amount that a limit has no room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Enforcement {
+    /// It is refused.
+    #[default]
+    Hard,
+    /// It is admitted, and the budget reports that it is over.
+    Soft,
+    /// It is admitted, and reported as what a hard limit would have refused. For trying out a limit.
+    Shadow,
+}
+
+/// When a budget's status becomes [`Status::Warning`](crate::Status::Warning).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Warn {
+    /// At this percentage of the cap: `charged * 100 >= max * percent`, in exact integers.
+    Percent(u8),
+    /// At this amount.
+    At(u64),
+}
+
+/// Which entry counts when a subject is in several groups that a limit names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum GroupChoice {
+    /// The smallest.
+    #[default]
+    Smallest,
+    /// The largest.
+    Largest,
+}
+
+/// Where the cap of a budget comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// The subject's own entry.
+    Subject,
+    /// The entry of this group.
+    Group(Box<str>),
+    /// The limit's `max`.
+    Default,
+}
+
+/// A rule: how much of a resource each subject of a kind may spend per window.
+///
+/// ```
+/// use encumber::{Cap, Enforcement, Limit, Window};
+/// let limit = Limit::new("user-day", "user", "usd", Window::Day, Cap::Max(25_000_000_000))
+///     .warn_percent([80, 95])
+///     .group("heavy", Cap::Max(100_000_000_000))
+///     .enforcement(Enforcement::Soft);
+/// assert_eq!(limit.id(), "user-day");
+/// ```
+#[derive(Clone, Debug)]
+pub struct Limit {
+    pub(crate) id: Box<str>,
+    pub(crate) kind: Box<str>,
+    pub(crate) resource: Box<str>,
+    pub(crate) window: Window,
+    pub(crate) max: Cap,
+    pub(crate) enforcement: Enforcement,
+    pub(crate) warn: Vec<Warn>,
+    pub(crate) group_choice: GroupChoice,
+    pub(crate) groups: Vec<(Box<str>, Cap)>,
+    pub(crate) subjects: Vec<(Box<str>, Cap)>,
+}
+
+impl Limit {
+    /// A hard limit with the stable id `id` on subjects of `kind` (`global` for the one subject in every scope): at most `max` of
+    /// `resource` per `window`.
+    ///
+    /// The id, the resource and the window are what a budget is known by: usage stays when anything else of the limit changes.
+    pub fn new(id: &str, kind: &str, resource: &str, window: Window, max: Cap) -> Self {
+        Self {
+            id: id.into(),
+            kind: kind.into(),
+            resource: resource.into(),
+            window,
+            max,
+            enforcement: Enforcement::Hard,
+            warn: Vec::new(),
+            group_choice: GroupChoice::Smallest,
+            groups: Vec::new(),
+            subjects: Vec::new(),
+        }
+    }
+
+    /// Sets what happens when there is no room.
+    pub fn enforcement(mut self, enforcement: Enforcement) -> Self {
+        self.enforcement = enforcement;
+        self
+    }
+
+    /// Warns at these percentages of the cap.
+    pub fn warn_percent(mut self, percents: impl IntoIterator<Item = u8>) -> Self {
+        self.warn.extend(percents.into_iter().map(Warn::Percent));
+        self
+    }
+
+    /// Warns at this amount.
+    pub fn warn_at(mut self, amount: u64) -> Self {
+        self.warn.push(Warn::At(amount));
+        self
+    }
+
+    /// Members of `group` have this cap instead of the limit's `max`.
+    pub fn group(mut self, group: &str, cap: Cap) -> Self {
+        self.groups.push((group.into(), cap));
+        self
+    }
+
+    /// Which group counts for a subject that is in several.
+    pub fn group_choice(mut self, choice: GroupChoice) -> Self {
+        self.group_choice = choice;
+        self
+    }
+
+    /// The subject written `subject` (`user:7`) has this cap, whatever its groups.
+    pub fn subject(mut self, subject: &str, cap: Cap) -> Self {
+        self.subjects.push((subject.into(), cap));
+        self
+    }
+
+    /// The stable id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The kind of subject that is limited.
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// The name of the resource.
+    pub fn resource(&self) -> &str {
+        &self.resource
+    }
+
+    /// The window.
+    pub fn window(&self) -> Window {
+        self.window
+    }
+
+    /// The cap of subjects without an entry of their own or of a group.
+    pub fn max(&self) -> Cap {
+        self.max
+    }
+
+    /// What happens when there is no room.
+    pub fn enforced(&self) -> Enforcement {
+        self.enforcement
+    }
+
+    /// When it warns.
+    pub fn warnings(&self) -> &[Warn] {
+        &self.warn
+    }
+
+    /// The caps of groups, in declared order.
+    pub fn group_caps(&self) -> impl Iterator<Item = (&str, Cap)> {
+        self.groups.iter().map(|(name, cap)| (&**name, *cap))
+    }
+
+    /// The caps of single subjects, in declared order.
+    pub fn subject_caps(&self) -> impl Iterator<Item = (&str, Cap)> {
+        self.subjects.iter().map(|(name, cap)| (&**name, *cap))
+    }
+
+    /// The cap in force for `subject`, which is in `groups`: its own entry, else the chosen group's, else `max`.
+    fn resolve(&self, subject: &Subject, groups: &[&str]) -> (Cap, Source) {
+        if let Some((_, cap)) = self.subjects.iter().find(|(entry, _)| **entry == *subject.as_str()) {
+            return (*cap, Source::Subject);
+        }
+        let entries = self.groups.iter().filter(|(name, _)| groups.contains(&&**name));
+        let chosen = match self.group_choice {
+            GroupChoice::Smallest => entries.min_by_key(|(_, cap)| *cap),
+            // `max_by_key` would take the last of equals; the first declared is the one to name.
+            GroupChoice::Largest => entries.min_by_key(|(_, cap)| std::cmp::Reverse(*cap)),
+        };
+        chosen.map_or((self.max, Source::Default), |(name, cap)| (*cap, Source::Group(name.clone())))
+    }
+
+    /// Every cap the limit can give, each with the field and entry it stands in.
+    fn caps(&self) -> impl Iterator<Item = (&'static str, Option<&str>, Cap)> {
+        let groups = self.groups.iter().map(|(name, cap)| ("groups", Some(&**name), *cap));
+        let subjects = self.subjects.iter().map(|(name, cap)| ("subjects", Some(&**name), *cap));
+        std::iter::once(("max", None, self.max)).chain(groups).chain(subjects)
+    }
+}
+
+/// Which limits exist, on what, for whom, and what usage costs. A value: an engine enforces it from when it is given until another one
+/// is swapped in.
+///
+/// From code with [`Policy::builder`]; from text with `Policy::from_toml` and `Policy::from_json` (features `toml`, `json`). Both
+/// go through the same checks.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    pub(crate) resources: Vec<(Box<str>, Unit)>,
+    pub(crate) kinds: BTreeSet<Box<str>>,
+    members: HashMap<Subject, Vec<Box<str>>>,
+    pub(crate) limits: Vec<Limit>,
+    pub(crate) rates: Rates,
+}
+
+impl Policy {
+    /// A policy to be put together in code.
+    ///
+    /// ```
+    /// use encumber::{Cap, Limit, Policy, Unit, Window};
+    /// let policy = Policy::builder()
+    ///     .resource("usd", Unit::Usd)
+    ///     .limit(Limit::new("user-day", "user", "usd", Window::Day, Cap::Max(25_000_000_000)))
+    ///     .build()?;
+    /// let typo = Policy::builder().limit(Limit::new("x", "user", "used", Window::Day, Cap::Max(1))).build();
+    /// assert_eq!(typo.unwrap_err().to_string(), "limits[0].resource: the resource \"used\" is not declared");
+    /// # Ok::<(), encumber::PolicyError>(())
+    /// ```
+    pub fn builder() -> PolicyBuilder {
+        PolicyBuilder::default()
+    }
+
+    /// Reads a policy from TOML text. The format is described in `docs/policy.md`.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its line and key. Nothing is taken over from a policy with an error.
+    #[cfg(feature = "toml")]
+    pub fn from_toml(text: &str) -> Result<Self, PolicyError> {
+        read::policy(toml::parse(text)?)
+    }
+
+    /// Reads a policy from JSON text: the same tables and keys as in TOML.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its line and key. Nothing is taken over from a policy with an error.
+    #[cfg(feature = "json")]
+    pub fn from_json(text: &str) -> Result<Self, PolicyError> {
+        read::policy(json::parse(text)?)
+    }
+
+    /// The limits, in the policy's order: the first that is violated is the one that a refusal names first.
+    pub fn limits(&self) -> &[Limit] {
+        &self.limits
+    }
+
+    /// The declared resources and their units, in declared order.
+    pub fn resources(&self) -> impl Iterator<Item = (&str, Unit)> {
+        self.resources.iter().map(|(name, unit)| (&**name, *unit))
+    }
+
+    /// The unit of a declared resource.
+    pub fn unit(&self, resource: &str) -> Option<Unit> {
+        self.resources.iter().find(|(name, _)| **name == *resource).map(|&(_, unit)| unit)
+    }
+
+    /// Whether subjects of `kind` are known: the kind is declared, limited, or `global`.
+    pub fn knows_kind(&self, kind: &str) -> bool {
+        kind == GLOBAL || self.kinds.contains(kind)
+    }
+
+    /// The tables by which usage is turned into amounts.
+    pub fn rates(&self) -> &Rates {
+        &self.rates
+    }
+
+    /// The caps in force for a subject that the host says is in `groups` besides those that the policy puts it in: for each limit on
+    /// its kind, in the policy's order, the limit, its cap and where the cap comes from. Empty when no limit is on its kind.
+    pub fn resolve<'a>(&'a self, subject: &Subject, groups: &[&str]) -> Vec<(&'a Limit, Cap, Source)> {
+        let mut groups = groups.to_vec();
+        groups.extend(self.members.get(subject).into_iter().flatten().map(AsRef::<str>::as_ref));
+        self.limits
+            .iter()
+            .filter(|limit| *limit.kind == *subject.kind())
+            .map(|limit| {
+                let (cap, source) = limit.resolve(subject, &groups);
+                (limit, cap, source)
+            })
+            .collect()
+    }
+}
+
+/// Puts a [`Policy`] together; [`PolicyBuilder::build`] checks it whole.
+#[derive(Clone, Debug, Default)]
+pub struct PolicyBuilder {
+    resources: Vec<(Box<str>, Unit)>,
+    kinds: Vec<Box<str>>,
+    groups: Vec<(Box<str>, Vec<Box<str>>)>,
+    limits: Vec<Limit>,
+    rates: Rates,
+}
+
+impl PolicyBuilder {
+    /// Declares a resource.
+    pub fn resource(mut self, name: &str, unit: Unit) -> Self {
+        self.resources.push((name.into(), unit));
+        self
+    }
+
+    /// Declares a kind of subject, so that subjects of it are known although no limit names it.
+    pub fn kind(mut self, kind: &str) -> Self {
+        self.kinds.push(kind.into());
+        self
+    }
+
+    /// Puts the subjects written in `members` (`user:7`) into a group.
+    pub fn group<'a>(mut self, name: &str, members: impl IntoIterator<Item = &'a str>) -> Self {
+        self.groups.push((name.into(), members.into_iter().map(Into::into).collect()));
+        self
+    }
+
+    /// Adds a limit, after those added before.
+    pub fn limit(mut self, limit: Limit) -> Self {
+        self.limits.push(limit);
+        self
+    }
+
+    /// Sets the tables by which usage is turned into amounts. Without them whatever is unknown is refused.
+    pub fn rates(mut self, rates: Rates) -> Self {
+        self.rates = rates;
+        self
+    }
+
+    /// Checks everything and makes the policy.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its key.
+    pub fn build(self) -> Result<Policy, PolicyError> {
+        self.assemble().map_err(|fault| PolicyError {
+            line: None,
+            key: fault.place.to_string().into(),
+            cause: fault.cause,
+        })
+    }
+
+    fn assemble(self) -> Result<Policy, Fault> {
+        let mut kinds = BTreeSet::new();
+        for (index, (name, _)) in self.resources.iter().enumerate() {
+            let place = || Place::Resource(name.clone());
+            named(name, place)?;
+            if self.resources[..index].iter().any(|(earlier, _)| earlier == name) {
+                return Err(Fault::at(place(), PolicyCause::Duplicate(name.clone())));
+            }
+        }
+        for (index, kind) in self.kinds.iter().enumerate() {
+            named(kind, || Place::Kind(index))?;
+            kinds.insert(kind.clone());
+        }
+        let members = members(&self.groups)?;
+        for (index, limit) in self.limits.iter().enumerate() {
+            let fault = |field, entry: Option<&str>, cause| {
+                Fault::at(Place::Limit { index, field, entry: entry.map(Into::into) }, cause)
+            };
+            check_limit(limit, &self.resources).map_err(|(field, entry, cause)| fault(field, entry, cause))?;
+            if self.limits[..index].iter().any(|earlier| earlier.id == limit.id) {
+                return Err(fault("id", None, PolicyCause::Duplicate(limit.id.clone())));
+            }
+            kinds.insert(limit.kind.clone());
+        }
+        Ok(Policy { resources: self.resources, kinds, members, limits: self.limits, rates: self.rates })
+    }
+}
+
+fn named(name: &str, place: impl FnOnce() -> Place) -> Result<(), Fault> {
+    if is_name(name) { Ok(()) } else { Err(Fault::at(place(), PolicyCause::Name(name.into()))) }
+}
+
+/// Which groups each subject is in.
+fn members(groups: &[(Box<str>, Vec<Box<str>>)]) -> Result<HashMap<Subject, Vec<Box<str>>>, Fault> {
+    let mut members = HashMap::<Subject, Vec<Box<str>>>::new();
+    for (index, (group, subjects)) in groups.iter().enumerate() {
+        let place = |member| Place::Group { name: group.clone(), member };
+        named(group, || place(None))?;
+        if groups[..index].iter().any(|(earlier, _)| earlier == group) {
+            return Err(Fault::at(place(None), PolicyCause::Duplicate(group.clone())));
+        }
+        for (member, text) in subjects.iter().enumerate() {
+            let subject: Subject = text.parse().map_err(|e| Fault::at(place(Some(member)), PolicyCause::Subject(e)))?;
+            members.entry(subject).or_default().push(group.clone());
+        }
+    }
+    Ok(members)
+}
+
+type LimitFault<'a> = (&'static str, Option<&'a str>, PolicyCause);
+
+fn check_limit<'a>(limit: &'a Limit, resources: &[(Box<str>, Unit)]) -> Result<(), LimitFault<'a>> {
+    for (field, name) in [("id", &limit.id), ("subject", &limit.kind)] {
+        if !is_name(name) {
+            return Err((field, None, PolicyCause::Name(name.clone())));
+        }
+    }
+    let Some((_, unit)) = resources.iter().find(|(name, _)| *name == limit.resource) else {
+        return Err(("resource", None, PolicyCause::UndeclaredResource(limit.resource.clone())));
+    };
+    let cap_max = limit.window.cap_max();
+    for (field, entry, cap) in limit.caps() {
+        if cap.max().is_some_and(|max| max > cap_max) {
+            let cause = PolicyCause::MaxTooLarge { window: limit.window, unit: *unit, cap_max };
+            return Err((field, entry, cause));
+        }
+    }
+    for (index, (name, _)) in limit.groups.iter().enumerate() {
+        if !is_name(name) {
+            return Err(("groups", Some(name), PolicyCause::Name(name.clone())));
+        }
+        if limit.groups[..index].iter().any(|(earlier, _)| earlier == name) {
+            return Err(("groups", Some(name), PolicyCause::Duplicate(name.clone())));
+        }
+    }
+    for (index, (text, _)) in limit.subjects.iter().enumerate() {
+        let subject: Subject = text.parse().map_err(|e| ("subjects", Some(&**text), PolicyCause::Subject(e)))?;
+        if *subject.kind() != *limit.kind {
+            let cause = PolicyCause::WrongKind { subject: text.clone(), kind: limit.kind.clone() };
+            return Err(("subjects", Some(text), cause));
+        }
+        if limit.subjects[..index].iter().any(|(earlier, _)| earlier == text) {
+            return Err(("subjects", Some(text), PolicyCause::Duplicate(text.clone())));
+        }
+    }
+    if let Some(Warn::Percent(percent)) = limit.warn.iter().find(|w| matches!(w, Warn::Percent(0 | 101..))) {
+        return Err(("warn", None, PolicyCause::Percent(percent.to_string().into())));
+    }
+    Ok(())
+}
+
+/// A fault and where it is in the model, from which a reader finds the line.
+struct Fault {
+    place: Place,
+    cause: PolicyCause,
+}
+
+impl Fault {
+    fn at(place: Place, cause: PolicyCause) -> Self {
+        Self { place, cause }
+    }
+}
+
+enum Place {
+    Resource(Box<str>),
+    Kind(usize),
+    Group { name: Box<str>, member: Option<usize> },
+    Limit { index: usize, field: &'static str, entry: Option<Box<str>> },
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resource(name) => write!(f, "resources.{}", key(name)),
+            Self::Kind(index) => write!(f, "kinds[{index}]"),
+            Self::Group { name, member: None } => write!(f, "groups.{}", key(name)),
+            Self::Group { name, member: Some(index) } => write!(f, "groups.{}[{index}]", key(name)),
+            Self::Limit { index, field, entry: None } => write!(f, "limits[{index}].{field}"),
+            Self::Limit { index, field, entry: Some(entry) } => write!(f, "limits[{index}].{field}.{}", key(entry)),
+        }
+    }
+}
+
+/// A key as it is written in a path: bare where it can be, quoted and escaped where not.
+fn key(name: &str) -> String {
+    if is_name(name) && !name.contains('.') { name.to_owned() } else { format!("{name:?}") }
+}
+
+/// A policy that is refused: the line (of a text), the key and the cause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyError {
+    line: Option<usize>,
+    key: Box<str>,
+    cause: PolicyCause,
+}
+
+impl PolicyError {
+    /// The line of the text, counted from 1; `None` for a policy from code.
+    pub fn line(&self) -> Option<usize> {
+        self.line
+    }
+
+    /// The key, such as `limits[2].max`; empty for the text as a whole.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// What is wrong.
+    pub fn cause(&self) -> &PolicyCause {
+        &self.cause
+    }
+}
+
+impl fmt::Display for PolicyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(line) = self.line {
+            write!(f, "line {line}: ")?;
+        }
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        write!(f, "{}", self.cause)
+    }
+}
+
+impl std::error::Error for PolicyError {}
+
+/// What is wrong with a policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PolicyCause {
+    /// The text is not TOML or JSON.
+    Syntax(Box<str>),
+    /// A key that does not exist here.
+    UnknownKey {
+        /// The key.
+        key: Box<str>,
+        /// The keys that do.
+        known: &'static [&'static str],
+    },
+    /// A key that must be there is missing.
+    Missing(&'static str),
+    /// A value of another type, or none of the choices.
+    Expected {
+        /// What is wanted.
+        expected: &'static str,
+        /// What is there.
+        found: Box<str>,
+    },
+    /// A name that is empty, too long, or holds other than plain characters.
+    Name(Box<str>),
+    /// The same name twice.
+    Duplicate(Box<str>),
+    /// A limit on a resource that the policy does not declare.
+    UndeclaredResource(Box<str>),
+    /// An unknown window.
+    Window(WindowError),
+    /// An amount that cannot be read.
+    Amount(AmountError),
+    /// A cap beyond what a budget of the window can hold.
+    MaxTooLarge {
+        /// The limit's window.
+        window: Window,
+        /// The resource's unit.
+        unit: Unit,
+        /// The largest cap, in amount units.
+        cap_max: u64,
+    },
+    /// A subject that cannot be read.
+    Subject(SubjectError),
+    /// An entry for a subject of another kind than the limit's.
+    WrongKind {
+        /// The entry.
+        subject: Box<str>,
+        /// The limit's kind.
+        kind: Box<str>,
+    },
+    /// A warning percentage outside 1 to 100.
+    Percent(Box<str>),
+    /// A time zone other than UTC.
+    TimeZone(Box<str>),
+}
+
+impl fmt::Display for PolicyCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Syntax(text) => f.write_str(text),
+            Self::UnknownKey { key, known } => {
+                write!(f, "the key {key:?} does not exist here; there is {}", known.join(", "))
+            }
+            Self::Missing(key) => write!(f, "the key `{key}` is missing"),
+            Self::Expected { expected, found } => write!(f, "expected {expected}, found {found}"),
+            Self::Name(name) => write!(f, "{name:?} cannot be a name: {NAME_RULE}"),
+            Self::Duplicate(name) => write!(f, "{name:?} is there twice"),
+            Self::UndeclaredResource(name) => write!(f, "the resource {name:?} is not declared"),
+            Self::Window(error) => error.fmt(f),
+            Self::Amount(error) => error.fmt(f),
+            Self::MaxTooLarge { window, unit, cap_max } => {
+                let unit_name = if *unit == Unit::Usd { " usd" } else { "" };
+                write!(f, "a budget with a {window} window holds at most {}{unit_name}", unit.format(*cap_max))
+            }
+            Self::Subject(error) => error.fmt(f),
+            Self::WrongKind { subject, kind } => write!(f, "{subject:?} is not of the limit's kind, {kind:?}"),
+            Self::Percent(found) => write!(f, "a warning is a percentage from 1 to 100, not {found}"),
+            Self::TimeZone(zone) => {
+                write!(f, "the time zone {zone:?} is not available: only \"UTC\" is in this version")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limit(id: &str) -> Limit {
+        Limit::new(id, "user", "usd", Window::Day, Cap::Max(5))
+    }
+
+    fn built(limits: impl IntoIterator<Item = Limit>) -> Result<Policy, PolicyError> {
+        let builder =
+            Policy::builder().resource("usd", Unit::Usd).group("a", ["user:1", "user:2"]).group("b", ["user:1"]);
+        limits.into_iter().fold(builder, PolicyBuilder::limit).build()
+    }
+
+    #[test]
+    fn own_entry_then_group_then_max() {
+        let base = limit("x").group("a", Cap::Max(7)).group("b", Cap::Max(3)).subject("user:9", Cap::Max(0));
+        let policy = built([base.clone(), base.clone().group_choice(GroupChoice::Largest)].map(|mut l| {
+            l.id = format!("x{:?}", l.group_choice).into();
+            l
+        }))
+        .unwrap();
+        let caps = |subject: &str, groups: &[&str]| -> Vec<(Cap, Source)> {
+            policy
+                .resolve(&subject.parse().unwrap(), groups)
+                .into_iter()
+                .map(|(_, cap, source)| (cap, source))
+                .collect()
+        };
+        let group = |name: &str| Source::Group(name.into());
+        assert_eq!(caps("user:1", &[]), [(Cap::Max(3), group("b")), (Cap::Max(7), group("a"))]);
+        assert_eq!(caps("user:2", &[]), [(Cap::Max(7), group("a")), (Cap::Max(7), group("a"))]);
+        assert_eq!(caps("user:3", &["b"])[0], (Cap::Max(3), group("b")));
+        assert_eq!(caps("user:3", &["unknown"])[0], (Cap::Max(5), Source::Default));
+        assert_eq!(caps("user:9", &["a"])[0], (Cap::Max(0), Source::Subject));
+        assert_eq!(caps("agent:1", &[]), []);
+    }
+
+    #[test]
+    fn faults_name_their_key() {
+        let fault = |limit: Limit| built([limit]).unwrap_err().to_string();
+        assert_eq!(fault(limit("")), "limits[0].id: \"\" cannot be a name: ".to_owned() + NAME_RULE);
+        assert!(fault(limit("a\"b")).starts_with("limits[0].id: \"a\\\"b\" cannot"));
+        assert!(fault(limit("x").group("g", Cap::Max(1 << 48))).starts_with("limits[0].groups.g: a budget with a day"));
+        assert!(fault(limit("x").subject("agent:1", Cap::Max(1))).contains("not of the limit's kind"));
+        assert!(fault(limit("x").subject("user:", Cap::Max(1))).starts_with("limits[0].subjects.\"user:\": the id"));
+        assert!(fault(limit("x").warn_percent([101])).starts_with("limits[0].warn"));
+        let twice = built([limit("x"), limit("x")]).unwrap_err();
+        assert_eq!((twice.key(), twice.cause()), ("limits[1].id", &PolicyCause::Duplicate("x".into())));
+        assert!(built([limit("x").subject("user:1", Cap::Max((1 << 48) - 2))]).is_ok());
+    }
+}

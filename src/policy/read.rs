@@ -1,0 +1,308 @@
+//! A parsed document, whatever its syntax, read into a policy. Each node knows its line.
+
+use super::{Enforcement, Fault, GroupChoice, Limit, Place, Policy, PolicyBuilder, PolicyCause, PolicyError, key};
+use crate::amount::{Cap, Ratio, Unit};
+use crate::cost::{Price, Rates, Rounding, TokenClass, Unknown, Weights};
+use crate::time::Timestamp;
+use crate::window::Window;
+
+/// A value of a document and the line it stands in, counted from 1.
+pub(super) struct Node {
+    pub(super) line: usize,
+    pub(super) value: Value,
+}
+
+pub(super) enum Value {
+    String(String),
+    /// The digits as written, with a sign if there is one.
+    Integer(String),
+    Array(Vec<Node>),
+    Table(Vec<(String, Node)>),
+    /// A value that no key takes, by its name: a float, a boolean, a date, null.
+    Other(&'static str),
+}
+
+type Read<T> = Result<T, PolicyError>;
+
+/// A node and the path to it.
+#[derive(Clone)]
+struct At<'a> {
+    node: &'a Node,
+    path: String,
+}
+
+impl<'a> At<'a> {
+    fn error(&self, cause: PolicyCause) -> PolicyError {
+        PolicyError { line: Some(self.node.line), key: self.path.as_str().into(), cause }
+    }
+
+    fn expected(&self, expected: &'static str) -> PolicyError {
+        let found = match &self.node.value {
+            Value::String(text) => format!("{text:?}"),
+            Value::Integer(digits) => digits.clone(),
+            Value::Array(_) => "a list".to_owned(),
+            Value::Table(_) => "a table".to_owned(),
+            Value::Other("float") => "a float (write it as a string: floats are not exact)".to_owned(),
+            Value::Other(name) => (*name).to_owned(),
+        };
+        self.error(PolicyCause::Expected { expected, found: found.into() })
+    }
+
+    fn string(&self) -> Read<&'a str> {
+        match &self.node.value {
+            Value::String(text) => Ok(text),
+            _ => Err(self.expected("a string")),
+        }
+    }
+
+    /// An integer or a string, as text.
+    fn number(&self, expected: &'static str) -> Read<&'a str> {
+        match &self.node.value {
+            Value::String(text) | Value::Integer(text) => Ok(text),
+            _ => Err(self.expected(expected)),
+        }
+    }
+
+    fn items(&self) -> Read<Vec<At<'a>>> {
+        match &self.node.value {
+            Value::Array(items) => {
+                let at = |(index, node)| At { node, path: format!("{}[{index}]", self.path) };
+                Ok(items.iter().enumerate().map(at).collect())
+            }
+            _ => Err(self.expected("a list")),
+        }
+    }
+
+    /// The entries of a table, each key once.
+    fn entries(&self) -> Read<Vec<(&'a str, At<'a>)>> {
+        let Value::Table(entries) = &self.node.value else { return Err(self.expected("a table")) };
+        let mut seen = Vec::<(&str, At<'_>)>::with_capacity(entries.len());
+        let prefix = if self.path.is_empty() { String::new() } else { format!("{}.", self.path) };
+        for (name, node) in entries {
+            let at = At { node, path: format!("{prefix}{}", key(name)) };
+            if seen.iter().any(|(earlier, _)| earlier == name) {
+                return Err(at.error(PolicyCause::Duplicate(name.as_str().into())));
+            }
+            seen.push((name, at));
+        }
+        Ok(seen)
+    }
+
+    fn unknown_key(&self, name: &str, known: &'static [&'static str]) -> PolicyError {
+        self.error(PolicyCause::UnknownKey { key: name.into(), known })
+    }
+}
+
+/// Keys that describe costs rather than name a resource in `[cost]`.
+const COST_KEYS: [&str; 4] = ["operations", "rounding", "unknown_operation", "unknown_model"];
+
+pub(super) fn policy(document: Node) -> Read<Policy> {
+    let root = At { node: &document, path: String::new() };
+    let entries = root.entries()?;
+    let find = |name: &str| entries.iter().find(|(key, _)| *key == name).map(|(_, at)| at.clone());
+    for (name, at) in &entries {
+        const KNOWN: &[&str] = &["resources", "kinds", "cost", "prices", "groups", "limits"];
+        if !KNOWN.contains(name) {
+            return Err(at.unknown_key(name, KNOWN));
+        }
+    }
+
+    let mut builder = Policy::builder();
+    let mut units = Vec::new();
+    for (name, at) in find("resources").map_or(Ok(Vec::new()), |at| at.entries())? {
+        if COST_KEYS.contains(&name) {
+            return Err(at.error(PolicyCause::Duplicate(format!("{name} (a key of [cost])").into())));
+        }
+        let unit = match at.string()? {
+            "usd" => Unit::Usd,
+            "count" => Unit::Count,
+            _ => return Err(at.expected("\"usd\" or \"count\"")),
+        };
+        units.push((name, unit));
+        builder = builder.resource(name, unit);
+    }
+    for at in find("kinds").map_or(Ok(Vec::new()), |at| at.items())? {
+        builder = builder.kind(at.string()?);
+    }
+    for (name, at) in find("groups").map_or(Ok(Vec::new()), |at| at.entries())? {
+        let members = at.items()?.iter().map(At::string).collect::<Read<Vec<_>>>()?;
+        builder = builder.group(name, members);
+    }
+    builder = builder.rates(rates(find("cost"), find("prices"), &units)?);
+    for at in find("limits").map_or(Ok(Vec::new()), |at| at.items())? {
+        builder = builder.limit(limit(&at, &units)?);
+    }
+    assemble(builder, &root)
+}
+
+/// Checks the whole; a fault gets the line of the node that it is about.
+fn assemble(builder: PolicyBuilder, root: &At<'_>) -> Read<Policy> {
+    builder.assemble().map_err(|Fault { place, cause }| {
+        let segments: Vec<String> = match &place {
+            Place::Resource(name) => vec!["resources".into(), name.to_string()],
+            Place::Kind(index) => vec!["kinds".into(), index.to_string()],
+            Place::Group { name, member } => {
+                ["groups".into(), name.to_string()].into_iter().chain(member.map(|m| m.to_string())).collect()
+            }
+            Place::Limit { index, field, entry } => ["limits".into(), index.to_string(), (*field).to_owned()]
+                .into_iter()
+                .chain(entry.as_deref().map(ToOwned::to_owned))
+                .collect(),
+        };
+        let node = segments.iter().try_fold(root.node, |node, segment| match &node.value {
+            Value::Table(entries) => entries.iter().find(|(name, _)| name == segment).map(|(_, node)| node),
+            Value::Array(items) => segment.parse::<usize>().ok().and_then(|index| items.get(index)),
+            _ => None,
+        });
+        PolicyError { line: Some(node.unwrap_or(root.node).line), key: place.to_string().into(), cause }
+    })
+}
+
+fn ratio(at: &At<'_>) -> Read<Ratio> {
+    at.number("a number: an integer or a decimal string")?.parse().map_err(|e| at.error(PolicyCause::Amount(e)))
+}
+
+fn class(name: &str, at: &At<'_>) -> Read<TokenClass> {
+    const KNOWN: &[&str] = &["input", "output", "cache_read", "cache_write_5m", "cache_write_1h", "reasoning"];
+    TokenClass::from_name(name).ok_or_else(|| at.unknown_key(name, KNOWN))
+}
+
+fn rates(cost: Option<At<'_>>, prices: Option<At<'_>>, units: &[(&str, Unit)]) -> Read<Rates> {
+    let entries = cost.map_or(Ok(Vec::new()), |at| at.entries())?;
+    let find = |name: &str| entries.iter().find(|(key, _)| *key == name).map(|(_, at)| at.clone());
+    let unknown_operation = match find("unknown_operation") {
+        None => Unknown::Refuse,
+        Some(at) => match at.number("\"refuse\", \"unpriced\" or a multiplier")? {
+            "refuse" => Unknown::Refuse,
+            "unpriced" => Unknown::Unpriced,
+            _ => Unknown::Given(ratio(&at)?),
+        },
+    };
+    let unknown_model = match find("unknown_model") {
+        None => Unknown::Refuse,
+        Some(at) => match at.string()? {
+            "refuse" => Unknown::Refuse,
+            "unpriced" => Unknown::Unpriced,
+            _ => return Err(at.expected("\"refuse\" or \"unpriced\"")),
+        },
+    };
+    let mut rates = Rates::new(unknown_operation, unknown_model);
+    if let Some(at) = find("rounding") {
+        rates = rates.rounding(match at.string()? {
+            "up" => Rounding::Up,
+            "half_up" => Rounding::HalfUp,
+            "half_even_per_class" => Rounding::HalfEvenPerClass,
+            _ => return Err(at.expected("\"up\", \"half_up\" or \"half_even_per_class\"")),
+        });
+    }
+    for (name, at) in find("operations").map_or(Ok(Vec::new()), |at| at.entries())? {
+        rates = rates.operation(name, ratio(&at)?);
+    }
+    for (name, at) in entries.iter().filter(|(name, _)| !COST_KEYS.contains(name)) {
+        match units.iter().find(|(resource, _)| resource == name) {
+            None => return Err(at.error(PolicyCause::UndeclaredResource((*name).into()))),
+            Some((_, Unit::Usd)) => return Err(at.expected("weights of a \"count\" resource (money is priced)")),
+            Some(_) => {}
+        }
+        let mut weights = Weights::equal();
+        for (name, at) in at.entries()? {
+            weights = weights.with(class(name, &at)?, ratio(&at)?);
+        }
+        rates = rates.weights(name, &weights);
+    }
+    for (model, at) in prices.map_or(Ok(Vec::new()), |at| at.entries())? {
+        let mut price = Price::new();
+        for (name, at) in at.entries()? {
+            price = price.with(class(name, &at)?, ratio(&at)?);
+        }
+        rates = rates.price(model, price);
+    }
+    Ok(rates)
+}
+
+fn limit(at: &At<'_>, units: &[(&str, Unit)]) -> Read<Limit> {
+    const KNOWN: &[&str] = &[
+        "id",
+        "subject",
+        "resource",
+        "window",
+        "anchor",
+        "max",
+        "enforcement",
+        "warn",
+        "time_zone",
+        "groups",
+        "group_choice",
+        "subjects",
+    ];
+    let entries = at.entries()?;
+    for (name, at) in &entries {
+        if !KNOWN.contains(name) {
+            return Err(at.unknown_key(name, KNOWN));
+        }
+    }
+    let find = |name: &str| entries.iter().find(|(key, _)| *key == name).map(|(_, at)| at);
+    let need = |name: &'static str| find(name).ok_or_else(|| at.error(PolicyCause::Missing(name)));
+
+    let id = need("id")?.string()?;
+    let kind = need("subject")?.string()?;
+    let resource_at = need("resource")?;
+    let resource = resource_at.string()?;
+    let unit = units
+        .iter()
+        .find(|(name, _)| *name == resource)
+        .map(|&(_, unit)| unit)
+        .ok_or_else(|| resource_at.error(PolicyCause::UndeclaredResource(resource.into())))?;
+    let window_at = need("window")?;
+    let mut window: Window = window_at.string()?.parse().map_err(|e| window_at.error(PolicyCause::Window(e)))?;
+    if let Some(at) = find("anchor") {
+        let anchor: Timestamp = at.string()?.parse().map_err(|_| at.expected("an RFC 3339 instant"))?;
+        if !matches!(window, Window::Every(_)) {
+            return Err(at.expected("no anchor: only a window that is a period has one"));
+        }
+        window = window.anchored(anchor);
+    }
+    let mut limit = Limit::new(id, kind, resource, window, cap(need("max")?, unit)?);
+    if let Some(at) = find("enforcement") {
+        limit = limit.enforcement(match at.string()? {
+            "hard" => Enforcement::Hard,
+            "soft" => Enforcement::Soft,
+            "shadow" => Enforcement::Shadow,
+            _ => return Err(at.expected("\"hard\", \"soft\" or \"shadow\"")),
+        });
+    }
+    if let Some(at) = find("time_zone") {
+        let zone = at.string()?;
+        if zone != "UTC" {
+            return Err(at.error(PolicyCause::TimeZone(zone.into())));
+        }
+    }
+    for at in find("warn").map_or(Ok(Vec::new()), At::items)? {
+        let percent = match &at.node.value {
+            Value::Integer(digits) => digits.parse().ok().filter(|p| (1..=100).contains(p)),
+            _ => None,
+        };
+        limit = limit.warn_percent([percent.ok_or_else(|| at.expected("a percentage from 1 to 100"))?]);
+    }
+    if let Some(at) = find("group_choice") {
+        limit = limit.group_choice(match at.string()? {
+            "smallest" => GroupChoice::Smallest,
+            "largest" => GroupChoice::Largest,
+            _ => return Err(at.expected("\"smallest\" or \"largest\"")),
+        });
+    }
+    for (group, at) in find("groups").map_or(Ok(Vec::new()), At::entries)? {
+        limit = limit.group(group, cap(&at, unit)?);
+    }
+    for (subject, at) in find("subjects").map_or(Ok(Vec::new()), At::entries)? {
+        limit = limit.subject(subject, cap(&at, unit)?);
+    }
+    Ok(limit)
+}
+
+fn cap(at: &At<'_>, unit: Unit) -> Read<Cap> {
+    match at.number("an integer, a decimal string or \"unlimited\"")? {
+        "unlimited" => Ok(Cap::Unlimited),
+        text => unit.parse(text).map(Cap::Max).map_err(|e| at.error(PolicyCause::Amount(e))),
+    }
+}

@@ -1,0 +1,224 @@
+//! What operations report: admissions, receipts, and the usage of budgets.
+
+use std::fmt;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::amount::{Cap, Cost, Unit};
+use crate::charge::{Passed, SeatSet};
+use crate::policy::Warn;
+use crate::subject::Subject;
+use crate::time::Timestamp;
+use crate::window::{Bounds, Window};
+
+/// An operation that was let through.
+///
+/// Budgets are named by their position in [`Scope::usage`](crate::Scope::usage).
+#[must_use = "a soft budget may be over"]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Admission {
+    over: SeatSet,
+    would_refuse: SeatSet,
+}
+
+impl Admission {
+    /// Whether a soft budget is above its max with it.
+    pub fn is_over(&self) -> bool {
+        self.over != SeatSet::default()
+    }
+
+    /// The positions of the soft budgets that are above their max with it.
+    pub fn over(&self) -> impl Iterator<Item = usize> + use<> {
+        self.over.iter()
+    }
+
+    /// The positions of the shadow budgets that would have refused it, were they hard.
+    pub fn would_refuse(&self) -> impl Iterator<Item = usize> + use<> {
+        self.would_refuse.iter()
+    }
+}
+
+impl From<Passed> for Admission {
+    fn from(Passed { over, would_refuse }: Passed) -> Self {
+        Self { over, would_refuse }
+    }
+}
+
+/// What a commit or a record charged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    pub(crate) charged: Cost,
+    pub(crate) overages: SmallVec<[Overage; 0]>,
+    pub(crate) late: bool,
+}
+
+impl Receipt {
+    /// What was charged, by resource.
+    pub fn charged(&self) -> &Cost {
+        &self.charged
+    }
+
+    /// The budgets that are above their max with it.
+    pub fn overages(&self) -> &[Overage] {
+        &self.overages
+    }
+
+    /// Whether a window that it belongs to had ended: it is charged there, and no newer window knows of it.
+    pub fn is_late(&self) -> bool {
+        self.late
+    }
+}
+
+/// A budget that is charged above its max.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overage {
+    /// The limit's id.
+    pub limit: Arc<str>,
+    /// Who is limited.
+    pub subject: Subject,
+    /// How much is charged above the max.
+    pub above: u64,
+}
+
+/// How far a budget is used, apart from whether it refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Status {
+    /// Below every warning.
+    Ok,
+    /// A warning is reached.
+    Warning,
+    /// Nothing remains.
+    Exhausted,
+    /// More is charged than the max.
+    Over,
+}
+
+impl Status {
+    pub(crate) fn of(charged: u64, cap: Cap, warn: &[Warn]) -> Self {
+        let Cap::Max(max) = cap else { return Self::Ok };
+        let reached = |warn: &Warn| match *warn {
+            Warn::Percent(percent) => u128::from(charged) * 100 >= u128::from(max) * u128::from(percent),
+            Warn::At(amount) => charged >= amount,
+        };
+        match charged.cmp(&max) {
+            std::cmp::Ordering::Greater => Self::Over,
+            std::cmp::Ordering::Equal => Self::Exhausted,
+            std::cmp::Ordering::Less if warn.iter().any(reached) => Self::Warning,
+            std::cmp::Ordering::Less => Self::Ok,
+        }
+    }
+
+    /// The word in reports: `ok`, `warning`, `exhausted`, `over`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Exhausted => "exhausted",
+            Self::Over => "over",
+        }
+    }
+}
+
+/// How much of a budget is charged, in tenths of a percent, rounded down: 100 only when nothing remains.
+///
+/// ```
+/// use encumber::Percent;
+/// assert_eq!(Percent::of(9_999, 10_000).to_string(), "99.9");
+/// assert_eq!(Percent::of(12_000, 10_000).to_string(), "100.0");
+/// assert_eq!(Percent::of(0, 0).tenths(), 1_000);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Percent(u16);
+
+impl Percent {
+    /// `charged` of `max`.
+    pub fn of(charged: u64, max: u64) -> Self {
+        match u128::from(charged) * 1_000 {
+            _ if charged >= max => Self(1_000),
+            thousandfold => Self(u16::try_from(thousandfold / u128::from(max)).unwrap_or(1_000)),
+        }
+    }
+
+    /// Tenths of a percent, 0 to 1000.
+    pub const fn tenths(self) -> u16 {
+        self.0
+    }
+}
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0 / 10, self.0 % 10)
+    }
+}
+
+/// One budget of a scope and its usage in its window.
+///
+/// `charged = used + held`. A count that ran past what the budget can hold is shown as `u64::MAX`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BudgetUsage {
+    /// The limit's id.
+    pub limit: Arc<str>,
+    /// Who is limited.
+    pub subject: Subject,
+    /// The resource's name.
+    pub resource: Arc<str>,
+    /// The resource's unit; the amounts below are counted in it.
+    pub unit: Unit,
+    /// The limit's window.
+    pub window: Window,
+    /// The cap in force for the subject.
+    pub cap: Cap,
+    /// Committed in the window.
+    pub used: u64,
+    /// Reserved in the window and not settled.
+    pub held: u64,
+    /// Start and end of the window; `None` for a lifetime.
+    pub bounds: Option<Bounds>,
+    /// How far the budget is used.
+    pub status: Status,
+}
+
+impl BudgetUsage {
+    /// `used + held`.
+    pub fn charged(&self) -> u64 {
+        self.used.saturating_add(self.held)
+    }
+
+    /// What is left, floored at 0; [`Cap::Unlimited`] without a limit.
+    pub fn remaining(&self) -> Cap {
+        match self.cap {
+            Cap::Max(max) => Cap::Max(max.saturating_sub(self.charged())),
+            Cap::Unlimited => Cap::Unlimited,
+        }
+    }
+
+    /// How much is charged of the cap; `None` without a limit.
+    pub fn percent(&self) -> Option<Percent> {
+        self.cap.max().map(|max| Percent::of(self.charged(), max))
+    }
+
+    /// When the budget starts fresh; `None` for a lifetime.
+    pub fn resets_at(&self) -> Option<Timestamp> {
+        self.bounds.map(|bounds| bounds.end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_are_exact_ratios() {
+        let status = |charged, max, percent| Status::of(charged, Cap::Max(max), &[Warn::Percent(percent)]);
+        assert_eq!(status(0, 1, 80), Status::Ok);
+        assert_eq!([status(28, 100, 29), status(29, 100, 29)], [Status::Ok, Status::Warning]);
+        assert_eq!(
+            [status(9, 10, 80), status(10, 10, 80), status(11, 10, 80)],
+            [Status::Warning, Status::Exhausted, Status::Over]
+        );
+        assert_eq!(status(0, 0, 80), Status::Exhausted);
+        assert_eq!(status(u64::MAX - 1, u64::MAX, 100), Status::Ok);
+        assert_eq!(Status::of(u64::MAX, Cap::Unlimited, &[Warn::Percent(1)]), Status::Ok);
+    }
+}

@@ -1,0 +1,369 @@
+//! A reservation: an amount held in every budget of a scope, settled exactly once.
+//!
+//! **Who owns what.** The hold is the reservation's alone. Its `state` is a set of bits that only grows: whoever sets `CLAIMED` first
+//! settles, everybody else reads what came of it. Extensions and observations are rare and stand behind a lock of the reservation's own;
+//! the bit `GROWN` says whether there are any, so that settling a plain reservation takes no lock.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+use crate::amount::Cost;
+use crate::charge::{self, Windows};
+use crate::engine::Core;
+use crate::meter::Settled;
+use crate::report::{Admission, Receipt};
+use crate::scope::{ChargeError, Plan, hold};
+use crate::sync::{AtomicU8, Ordering, yield_now};
+
+/// The call went out: what becomes of it without an answer is charged.
+const DISPATCHED: u8 = 1;
+/// Somebody settles.
+const CLAIMED: u8 = 2;
+/// The settlement is done, and it was a commit: the receipt is there.
+const COMMITTED: u8 = 4;
+/// The settlement is done, and it was a release.
+const RELEASED: u8 = 8;
+/// There are extensions or observations.
+const GROWN: u8 = 16;
+
+/// What a call really took, as far as it is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Actual {
+    /// Exactly this.
+    Exact(Cost),
+    /// At least this: what was held stays charged where it is more. For answers that broke off.
+    AtLeast(Cost),
+}
+
+impl From<Cost> for Actual {
+    fn from(cost: Cost) -> Self {
+        Self::Exact(cost)
+    }
+}
+
+/// An amount held in every budget of a scope until it is settled, from [`Scope::reserve`](crate::Scope::reserve).
+///
+/// It settles exactly once, whatever races: [`commit`](Self::commit) with what the call really took, [`release`](Self::release)
+/// when there was no call, or by being dropped.
+///
+/// | from | `commit(actual)` | `release` | drop |
+/// |---|---|---|---|
+/// | held, not dispatched | settled: used += actual | released | released |
+/// | held, [`dispatched`](Self::dispatched) | settled | released (the caller knows) | charged the larger of observed and held |
+/// | settled | same actual: same receipt; other: conflict | already settled | – |
+/// | released | already released | already released | – |
+///
+/// It belongs to the windows that admitted it. Settled after such a window has ended, it changes that window only and never credits a
+/// newer one.
+///
+/// ```
+/// # use encumber::{Cap, Engine, Limit, Policy, Unit, Window};
+/// # let policy = Policy::builder().resource("usd", Unit::Usd)
+/// #     .limit(Limit::new("user-day", "user", "usd", Window::Day, Cap::Max(1_000))).build()?;
+/// # let engine = Engine::new(policy);
+/// # let usd = engine.resource("usd")?;
+/// # let scope = engine.scope(["user:7"])?;
+/// let hold = scope.reserve(usd.of(800))?;
+/// assert!(scope.reserve(usd.of(800)).is_err(), "the first one holds its room");
+/// hold.dispatched(); // from here on, dropping it charges it
+/// hold.commit(usd.of(300))?; // the rest returns at once
+/// assert_eq!(scope.usage()?[0].used, 300);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "dropping a reservation settles it: unused amounts are released, dispatched ones charged"]
+pub struct Reservation {
+    core: Arc<Core>,
+    plan: Arc<Plan>,
+    cost: Cost,
+    windows: Windows,
+    admission: Admission,
+    state: AtomicU8,
+    grown: Mutex<Grown>,
+    receipt: OnceLock<Receipt>,
+}
+
+/// What came to a reservation after it was made.
+#[derive(Default)]
+struct Grown {
+    extensions: Vec<(Cost, Windows)>,
+    observed: Cost,
+}
+
+impl Reservation {
+    pub(crate) fn new(core: Arc<Core>, plan: Arc<Plan>, cost: Cost, windows: Windows, admission: Admission) -> Self {
+        Self {
+            core,
+            plan,
+            cost,
+            windows,
+            admission,
+            state: AtomicU8::new(0),
+            grown: Mutex::new(Grown::default()),
+            receipt: OnceLock::new(),
+        }
+    }
+
+    /// What is held, extensions included.
+    pub fn held(&self) -> Cost {
+        let mut cost = self.cost.clone();
+        for (extension, _) in &self.grown.lock().extensions {
+            cost.add_all(extension);
+        }
+        cost
+    }
+
+    /// What the admission reported: soft budgets that are over, shadow budgets that would have refused.
+    pub fn admission(&self) -> Admission {
+        self.admission
+    }
+
+    /// Says that the call has gone out. From here on its cost may be real even if no answer comes, so a drop charges it.
+    pub fn dispatched(&self) {
+        // Read by the settlement that follows in this thread, or in the one that the reservation is handed to.
+        self.state.fetch_or(DISPATCHED, Ordering::AcqRel);
+    }
+
+    /// Adds to what is known to have been used so far, as a stream tells of it. A drop after [`dispatched`](Self::dispatched) charges at
+    /// least this; a commit goes by its own actual.
+    pub fn observe(&self, cost: &Cost) {
+        self.grown.lock().observed.add_all(cost);
+        self.state.fetch_or(GROWN, Ordering::AcqRel);
+    }
+
+    /// Holds `cost` more, or says stop. The extension belongs to the windows that admit it.
+    ///
+    /// # Errors
+    /// [`ExtendError::Charge`] when there is no room or a resource is unknown: the reservation stays as it was.
+    /// [`ExtendError::Settled`] when it has been settled.
+    pub fn try_extend(&self, cost: Cost) -> Result<(), ExtendError> {
+        let mut grown = self.grown.lock();
+        if self.state.load(Ordering::Acquire) & CLAIMED != 0 {
+            return Err(ExtendError::Settled);
+        }
+        let asked = cost.items.iter().any(|(_, amount)| *amount > 0);
+        if !asked {
+            return Ok(());
+        }
+        let (windows, _) = hold(&self.core, &self.plan, &cost)?;
+        // A settlement that claimed before this bit was set does not look for extensions.
+        if self.state.fetch_or(GROWN, Ordering::AcqRel) & CLAIMED != 0 {
+            self.settle_part(&cost, &windows, &|_, _| 0);
+            return Err(ExtendError::Settled);
+        }
+        grown.extensions.push((cost, windows));
+        Ok(())
+    }
+
+    /// Settles with what the call really took. Above the hold it is charged in full, which may carry budgets past their max and is
+    /// reported; below, the rest returns at once. A resource that was held and that the actual does not name is committed as held: not
+    /// reported is not zero.
+    ///
+    /// # Errors
+    /// [`SettleError::Conflict`] when it was committed before with another actual; [`SettleError::Released`] when it was released. A commit
+    /// of the same actual gives the same receipt and charges nothing. [`SettleError::UnknownResource`] when the actual names a resource
+    /// that the policy of the reservation does not declare: it stays open then.
+    pub fn commit(&self, actual: impl Into<Actual>) -> Result<Receipt, SettleError> {
+        let actual = actual.into();
+        let (Actual::Exact(cost) | Actual::AtLeast(cost)) = &actual;
+        self.plan.knows(cost).map_err(|_| SettleError::UnknownResource)?;
+        let before = self.state.fetch_or(CLAIMED, Ordering::AcqRel);
+        if before & CLAIMED == 0 {
+            return Ok(self.settle_at(before, actual));
+        }
+        self.wait_for_settlement();
+        match self.receipt.get() {
+            None => Err(SettleError::Released),
+            Some(receipt) if receipt.charged == charged(&self.held(), actual) => Ok(receipt.clone()),
+            Some(_) => Err(SettleError::Conflict),
+        }
+    }
+
+    /// Gives everything back: there was no call, or it is known to have cost nothing.
+    ///
+    /// # Errors
+    /// [`SettleError::Committed`] or [`SettleError::Released`] when it has been settled before. Nothing changes then.
+    pub fn release(&self) -> Result<(), SettleError> {
+        let before = self.state.fetch_or(CLAIMED, Ordering::AcqRel);
+        if before & CLAIMED == 0 {
+            self.give_back(before);
+            return Ok(());
+        }
+        self.wait_for_settlement();
+        Err(if self.receipt.get().is_some() { SettleError::Committed } else { SettleError::Released })
+    }
+
+    /// Settles; the caller has claimed. `before` is the state it claimed from.
+    fn settle_at(&self, before: u8, actual: Actual) -> Receipt {
+        let charged = if before & GROWN == 0 { charged(&self.cost, actual) } else { charged(&self.held(), actual) };
+        let mut receipt = Receipt { charged, overages: SmallVec::new(), late: false };
+        let mut report = |seat: usize, settled: Settled| {
+            let charged = match settled {
+                Settled::Current { charged } => Some(charged),
+                Settled::Late { charged } => {
+                    receipt.late = true;
+                    charged
+                }
+            };
+            if let Some(overage) = charged.and_then(|charged| self.plan.overage(seat, charged)) {
+                receipt.overages.retain(|o| o.limit != overage.limit || o.subject != overage.subject);
+                receipt.overages.push(overage);
+            }
+        };
+        let charged = receipt.charged.clone();
+        if before & GROWN == 0 {
+            settle_parts(&self.plan, &charged, &[(&self.cost, &self.windows)], &mut report);
+        } else {
+            let grown = self.grown.lock();
+            let first = std::iter::once((&self.cost, &self.windows));
+            let parts: Vec<_> = first.chain(grown.extensions.iter().map(|(cost, windows)| (cost, windows))).collect();
+            settle_parts(&self.plan, &charged, &parts, &mut report);
+        }
+        // Only the claimer sets it, once. Release pairs with the Acquire in `wait_for_settlement`.
+        let _ = self.receipt.set(receipt.clone());
+        self.state.fetch_or(COMMITTED, Ordering::Release);
+        receipt
+    }
+
+    /// Releases; the caller has claimed.
+    fn give_back(&self, before: u8) {
+        self.settle_part(&self.cost, &self.windows, &|_, _| 0);
+        if before & GROWN != 0 {
+            for (cost, windows) in &self.grown.lock().extensions {
+                self.settle_part(cost, windows, &|_, _| 0);
+            }
+        }
+        self.state.fetch_or(RELEASED, Ordering::Release);
+    }
+
+    fn settle_part(&self, cost: &Cost, windows: &Windows, actual: &dyn Fn(usize, u64) -> u64) {
+        for (index, (seat, &window)) in self.plan.seats.iter().zip(windows).enumerate() {
+            if let Some(held) = cost.amount(seat.resource) {
+                charge::settle(seat, window, held, actual(index, held));
+            }
+        }
+    }
+
+    /// Whoever claimed is between two steps of its own; both ends are near.
+    fn wait_for_settlement(&self) {
+        // Pairs with the Release of the settlement's last step: its receipt is seen.
+        while self.state.load(Ordering::Acquire) & (COMMITTED | RELEASED) == 0 {
+            yield_now();
+        }
+    }
+}
+
+/// What a settlement at `actual` charges when `held` is held: unnamed resources as held, and for `AtLeast` never less than held.
+fn charged(held: &Cost, actual: Actual) -> Cost {
+    match actual {
+        Actual::AtLeast(cost) => cost.max(held),
+        Actual::Exact(mut cost) => {
+            for (resource, amount) in held.iter() {
+                if cost.amount(resource).is_none() {
+                    cost.add(resource, amount);
+                }
+            }
+            cost
+        }
+    }
+}
+
+/// Settles the parts of a hold at `actual` in total: each part takes up to what it holds, the last one takes the rest.
+fn settle_parts(plan: &Plan, actual: &Cost, parts: &[(&Cost, &Windows)], report: &mut dyn FnMut(usize, Settled)) {
+    for (index, seat) in plan.seats.iter().enumerate() {
+        let Some(mut rest) = actual.amount(seat.resource) else { continue };
+        for (number, (cost, windows)) in parts.iter().enumerate() {
+            let held = cost.amount(seat.resource).unwrap_or(0);
+            let share = if number + 1 == parts.len() { rest } else { rest.min(held) };
+            rest -= share;
+            if held > 0 || share > 0 || parts.len() == 1 {
+                report(index, charge::settle(seat, windows[index], held, share));
+            }
+        }
+    }
+}
+
+impl Drop for Reservation {
+    /// Settles what nobody settled: released when the call has not gone out; charged, at least as held, when it has.
+    fn drop(&mut self) {
+        let before = self.state.fetch_or(CLAIMED, Ordering::AcqRel);
+        if before & CLAIMED != 0 {
+            return;
+        }
+        if before & DISPATCHED == 0 {
+            self.give_back(before);
+        } else {
+            let observed = std::mem::take(&mut self.grown.get_mut().observed);
+            self.settle_at(before, Actual::AtLeast(observed));
+        }
+    }
+}
+
+impl fmt::Debug for Reservation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.load(Ordering::Acquire);
+        let name = match state {
+            _ if state & COMMITTED != 0 => "committed",
+            _ if state & RELEASED != 0 => "released",
+            _ if state & DISPATCHED != 0 => "dispatched",
+            _ => "held",
+        };
+        f.debug_struct("Reservation").field("state", &name).field("cost", &self.cost).finish_non_exhaustive()
+    }
+}
+
+/// Why a reservation was not settled (again). Nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SettleError {
+    /// It was committed with another actual.
+    Conflict,
+    /// It was committed.
+    Committed,
+    /// It was released.
+    Released,
+    /// The actual names a resource that the policy does not declare.
+    UnknownResource,
+}
+
+impl fmt::Display for SettleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Conflict => "the reservation was committed before, with another amount",
+            Self::Committed => "the reservation was committed before",
+            Self::Released => "the reservation was released before",
+            Self::UnknownResource => "the actual names a resource that the policy does not declare",
+        })
+    }
+}
+
+impl std::error::Error for SettleError {}
+
+/// Why a reservation was not extended. It holds what it held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ExtendError {
+    /// The budgets did not admit it.
+    Charge(ChargeError),
+    /// The reservation has been settled.
+    Settled,
+}
+
+impl From<ChargeError> for ExtendError {
+    fn from(error: ChargeError) -> Self {
+        Self::Charge(error)
+    }
+}
+
+impl fmt::Display for ExtendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Charge(error) => error.fmt(f),
+            Self::Settled => f.write_str("the reservation has been settled"),
+        }
+    }
+}
+
+impl std::error::Error for ExtendError {}

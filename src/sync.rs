@@ -1,0 +1,41 @@
+//! The one door to atomics: `std`, or `loom` when the crate is built with `--cfg loom`.
+//!
+//! Nothing else in the crate names `std::sync::atomic`, so every interleaving that loom explores is of the real code.
+
+#[cfg(loom)]
+pub(crate) use loom::hint::spin_loop;
+#[cfg(loom)]
+pub(crate) use loom::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
+#[cfg(loom)]
+pub(crate) use loom::thread::yield_now;
+
+#[cfg(not(loom))]
+pub(crate) use std::hint::spin_loop;
+#[cfg(not(loom))]
+pub(crate) use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
+#[cfg(not(loom))]
+pub(crate) use std::thread::yield_now;
+
+/// A number of the calling thread, for spreading threads over stripes. Threads that live at once may share one.
+#[cfg(not(loom))]
+#[inline]
+pub(crate) fn thread_index() -> usize {
+    use std::sync::atomic::AtomicUsize;
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local!(static INDEX: usize = NEXT.fetch_add(1, Ordering::Relaxed));
+    // Relaxed: the counter orders nothing, it only counts. After the thread's locals are gone any number will do.
+    INDEX.try_with(|index| *index).unwrap_or(0)
+}
+
+#[cfg(loom)]
+pub(crate) fn thread_index() -> usize {
+    0
+}
+
+/// The next number of a process-wide count, from 1.
+pub(crate) fn next_number() -> u32 {
+    use std::sync::atomic::AtomicU32;
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    // Relaxed: the numbers only have to differ.
+    NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+}
