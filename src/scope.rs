@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use crate::amount::{Cap, Cost, Resource};
 use crate::charge::{self, Ask, Refused, SEATS_MAX, Seat, Windows};
-use crate::cost::{CostError, TokenClass, Usage};
+use crate::cost::{CostError, Usage};
 use crate::engine::{Core, InForce, UnknownResource};
 use crate::live::{Loan, Renewed};
 use crate::policy::Policy;
@@ -371,7 +371,7 @@ impl Scope {
         let plan = self.plan()?;
         let now = self.core.clock.now();
         let fits = |output: u64| -> Result<bool, CostError> {
-            let cost = plan.in_force.cost(&input.worst_case(output).with(TokenClass::Output, 0))?;
+            let cost = plan.in_force.cost(&input.worst_case(output), None)?;
             Ok(cost.iter().all(|(resource, amount)| match charge::afford(&plan.seats, resource, now) {
                 Cap::Max(room) => amount <= room,
                 Cap::Unlimited => true,

@@ -179,10 +179,7 @@ fn attempt(
 ) -> Option<Passed> {
     if let Some(windows) = windows.as_deref_mut() {
         windows.clear();
-        windows.extend(seats.iter().map(|seat| {
-            let now = seat.window.index(now);
-            seat.meter.peek(now).window
-        }));
+        windows.resize(seats.len(), 0);
     }
     let mut hard = seats.iter().filter(|seat| ask.of(seat).is_some() && seat.gate() != Gate::Open);
     let (first, second) = (hard.next(), hard.next());
@@ -200,8 +197,20 @@ fn attempt(
         return None;
     }
     drop(flight);
-    charge_open(seats, ask, now, windows, &mut passed);
+    charge_open(seats, ask, now, windows.as_deref_mut(), &mut passed);
+    if let Some(windows) = windows {
+        enter_unasked(seats, ask, now, windows);
+    }
     Some(passed)
+}
+
+/// A hold may be settled in resources that it did not name: their budgets, too, are in the window that the hold belongs to.
+fn enter_unasked(seats: &[Seat], ask: Ask<'_>, now: Timestamp, windows: &mut Windows) {
+    for (seat, window) in seats.iter().zip(windows) {
+        if ask.of(seat).is_none() {
+            *window = seat.meter.enter(seat.window.index(now));
+        }
+    }
 }
 
 fn hard_seats_fit(seats: &[Seat], ask: Ask<'_>, now: Timestamp) -> bool {
@@ -219,13 +228,7 @@ fn charge_hard(seats: &[Seat], ask: Ask<'_>, now: Timestamp, mut windows: Option
         let gate = seat.gate();
         let Some(amount) = ask.of(seat).filter(|_| gate != Gate::Open) else { continue };
         let now = seat.window.index(now);
-        let admitted = if amount == 0 {
-            let state = seat.meter.peek(now);
-            if rule::fits(state, 0, gate) { Ok(state) } else { Err(state) }
-        } else {
-            seat.meter.admit(now, amount, gate)
-        };
-        let Ok(state) = admitted else {
+        let Ok(state) = seat.meter.admit(now, amount, gate) else {
             undo(seats, &charged);
             return false;
         };
@@ -250,16 +253,11 @@ fn charge_open(seats: &[Seat], ask: Ask<'_>, now: Timestamp, mut windows: Option
     for (index, seat) in seats.iter().enumerate() {
         let Some(amount) = ask.of(seat).filter(|_| seat.gate() == Gate::Open) else { continue };
         let now = seat.window.index(now);
-        let before_or_after = if amount == 0 {
-            seat.meter.peek(now)
-        } else {
-            let Ok(state) = seat.meter.admit(now, amount, Gate::Open) else { continue };
-            state
-        };
+        let Ok(state) = seat.meter.admit(now, amount, Gate::Open) else { continue };
         if let Some(windows) = windows.as_deref_mut() {
-            windows[index] = before_or_after.window;
+            windows[index] = state.window;
         }
-        note(seat, index, amount, before_or_after.amount, passed);
+        note(seat, index, amount, state.amount, passed);
     }
 }
 

@@ -109,12 +109,15 @@ impl InForce {
         self.resources.get(index).map(|&(resource, _)| resource)
     }
 
-    /// The cost of a call, in every resource that follows from usage.
-    pub(crate) fn cost(&self, usage: &Usage) -> Result<Cost, CostError> {
+    /// The cost of a call, in every resource that follows from usage; money as told, else by price.
+    pub(crate) fn cost(&self, usage: &Usage, nanos: Option<u64>) -> Result<Cost, CostError> {
         let mut cost = Cost::nothing();
         for (&(resource, costing), (name, _)) in self.resources.iter().zip(self.policy.resources()) {
             let (amount, unpriced) = match costing {
-                Costing::Priced => self.policy.rates.nanos(usage)?,
+                Costing::Priced => match nanos {
+                    Some(nanos) => (nanos, false),
+                    None => self.policy.rates.nanos(usage)?,
+                },
                 Costing::Weighed => self.policy.rates.weigh(name, usage)?,
                 Costing::PerCall => (1, false),
                 Costing::ByHost => continue,

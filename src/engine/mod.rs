@@ -160,7 +160,15 @@ impl Engine {
     /// # Errors
     /// When the model or the operation is not in the policy's tables and these refuse what is not. Nothing is charged.
     pub fn cost(&self, usage: &Usage) -> Result<Cost, CostError> {
-        self.core.live.get().cost(usage)
+        self.core.live.get().cost(usage, None)
+    }
+
+    /// Like [`Engine::cost`] for a call whose price the provider reports: `nanos` nano-dollars, whatever the policy's tables say.
+    ///
+    /// # Errors
+    /// When the operation is not in the policy's tables and these refuse what is not.
+    pub fn cost_with(&self, usage: &Usage, nanos: u64) -> Result<Cost, CostError> {
+        self.core.live.get().cost(usage, Some(nanos))
     }
 
     /// Puts another policy in force, at once for all calls that begin after this returns; calls under way may still see the old one.

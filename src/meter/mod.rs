@@ -78,7 +78,7 @@ impl Meter {
         self.layout.unpack(self.word.load(Ordering::Acquire), now)
     }
 
-    /// Charges `amount`, which is not 0, and says what is charged then; or what left no room.
+    /// Charges `amount` and says what is charged then; or what left no room. An amount of 0 passes while anything is left.
     #[inline]
     pub(crate) fn admit(&self, now: i64, amount: u64, gate: Gate) -> Result<State, State> {
         let layout = self.layout;
@@ -88,6 +88,13 @@ impl Meter {
             self.hand_over(before);
         }
         Ok(after)
+    }
+
+    /// Opens the window `now`, or finds a later one; returns its number.
+    pub(crate) fn enter(&self, now: i64) -> i64 {
+        match self.admit(now, 0, Gate::Open) {
+            Ok(state) | Err(state) => state.window,
+        }
     }
 
     /// Settles a hold of `held` that window `window` admitted at `actual`.

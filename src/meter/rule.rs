@@ -30,7 +30,7 @@ pub(crate) const fn fits(state: State, amount: u64, gate: Gate) -> bool {
     }
 }
 
-/// Charges `amount`, which is not 0, in window `now`.
+/// Charges `amount` in window `now`. An amount of 0 passes while anything is left, and opens the window.
 ///
 /// # Errors
 /// The state that left no room.
