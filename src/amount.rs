@@ -162,6 +162,19 @@ impl Cost {
         self.unpriced
     }
 
+    /// Takes up to `most` of each resource out of this cost, and returns what was taken.
+    pub(crate) fn take_up_to(&mut self, most: &Self) -> Self {
+        let mut taken = Self::nothing();
+        for (resource, amount) in &mut self.items {
+            if let Some(most) = most.amount(*resource) {
+                let share = most.min(*amount);
+                *amount -= share;
+                taken.items.push((*resource, share));
+            }
+        }
+        taken
+    }
+
     /// The larger amount of each resource that either cost names.
     pub(crate) fn max(mut self, other: &Self) -> Self {
         for &(resource, amount) in &other.items {

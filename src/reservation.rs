@@ -76,19 +76,25 @@ impl From<Cost> for Actual {
 #[must_use = "dropping a reservation settles it: unused amounts are released, dispatched ones charged"]
 pub struct Reservation {
     core: Arc<Core>,
-    plan: Arc<Plan>,
-    cost: Cost,
-    windows: Windows,
+    first: Part,
     admission: Admission,
     state: AtomicU8,
     grown: Mutex<Grown>,
     receipt: OnceLock<Receipt>,
 }
 
+/// A hold that was admitted in one step.
+struct Part {
+    /// The scope as it was resolved then.
+    plan: Arc<Plan>,
+    cost: Cost,
+    windows: Windows,
+}
+
 /// What came to a reservation after it was made.
 #[derive(Default)]
 struct Grown {
-    extensions: Vec<(Cost, Windows)>,
+    extensions: Vec<Part>,
     observed: Cost,
 }
 
@@ -96,9 +102,7 @@ impl Reservation {
     pub(crate) fn new(core: Arc<Core>, plan: Arc<Plan>, cost: Cost, windows: Windows, admission: Admission) -> Self {
         Self {
             core,
-            plan,
-            cost,
-            windows,
+            first: Part { plan, cost, windows },
             admission,
             state: AtomicU8::new(0),
             grown: Mutex::new(Grown::default()),
@@ -108,9 +112,9 @@ impl Reservation {
 
     /// What is held, extensions included.
     pub fn held(&self) -> Cost {
-        let mut cost = self.cost.clone();
-        for (extension, _) in &self.grown.lock().extensions {
-            cost.add_all(extension);
+        let mut cost = self.first.cost.clone();
+        for extension in &self.grown.lock().extensions {
+            cost.add_all(&extension.cost);
         }
         cost
     }
@@ -133,7 +137,7 @@ impl Reservation {
         self.state.fetch_or(GROWN, Ordering::AcqRel);
     }
 
-    /// Holds `cost` more, or says stop. The extension belongs to the windows that admit it.
+    /// Holds `cost` more, or says stop. The extension is admitted under the policy in force now and belongs to the windows that admit it.
     ///
     /// # Errors
     /// [`ExtendError::Charge`] when there is no room or a resource is unknown: the reservation stays as it was.
@@ -143,17 +147,21 @@ impl Reservation {
         if self.state.load(Ordering::Acquire) & CLAIMED != 0 {
             return Err(ExtendError::Settled);
         }
-        let asked = cost.items.iter().any(|(_, amount)| *amount > 0);
-        if !asked {
+        let plan = self.first.plan.renewed(&self.core).map_err(ChargeError::from)?;
+        plan.knows(&cost).map_err(ChargeError::from)?;
+        let mut cost = cost;
+        cost.items.retain(|(_, amount)| *amount > 0);
+        if cost.items.is_empty() {
             return Ok(());
         }
-        let (windows, _) = hold(&self.core, &self.plan, &cost)?;
+        let (windows, _) = hold(&self.core, &plan, &cost)?;
+        let part = Part { plan, cost, windows };
         // A settlement that claimed before this bit was set does not look for extensions.
         if self.state.fetch_or(GROWN, Ordering::AcqRel) & CLAIMED != 0 {
-            self.settle_part(&cost, &windows, &|_, _| 0);
+            part.give_back();
             return Err(ExtendError::Settled);
         }
-        grown.extensions.push((cost, windows));
+        grown.extensions.push(part);
         Ok(())
     }
 
@@ -168,7 +176,7 @@ impl Reservation {
     pub fn commit(&self, actual: impl Into<Actual>) -> Result<Receipt, SettleError> {
         let actual = actual.into();
         let (Actual::Exact(cost) | Actual::AtLeast(cost)) = &actual;
-        self.plan.knows(cost).map_err(|_| SettleError::UnknownResource)?;
+        self.first.plan.knows(cost).map_err(|_| SettleError::UnknownResource)?;
         let before = self.state.fetch_or(CLAIMED, Ordering::AcqRel);
         if before & CLAIMED == 0 {
             return Ok(self.settle_at(before, actual));
@@ -197,30 +205,12 @@ impl Reservation {
 
     /// Settles; the caller has claimed. `before` is the state it claimed from.
     fn settle_at(&self, before: u8, actual: Actual) -> Receipt {
-        let charged = if before & GROWN == 0 { charged(&self.cost, actual) } else { charged(&self.held(), actual) };
-        let mut receipt = Receipt { charged, overages: SmallVec::new(), late: false };
-        let mut report = |seat: usize, settled: Settled| {
-            let charged = match settled {
-                Settled::Current { charged } => Some(charged),
-                Settled::Late { charged } => {
-                    receipt.late = true;
-                    charged
-                }
-            };
-            if let Some(overage) = charged.and_then(|charged| self.plan.overage(seat, charged)) {
-                receipt.overages.retain(|o| o.limit != overage.limit || o.subject != overage.subject);
-                receipt.overages.push(overage);
-            }
-        };
-        let charged = receipt.charged.clone();
-        if before & GROWN == 0 {
-            settle_parts(&self.plan, &charged, &[(&self.cost, &self.windows)], &mut report);
+        let receipt = if before & GROWN == 0 {
+            settle_parts([&self.first].into_iter(), charged(&self.first.cost, actual))
         } else {
-            let grown = self.grown.lock();
-            let first = std::iter::once((&self.cost, &self.windows));
-            let parts: Vec<_> = first.chain(grown.extensions.iter().map(|(cost, windows)| (cost, windows))).collect();
-            settle_parts(&self.plan, &charged, &parts, &mut report);
-        }
+            let total = charged(&self.held(), actual);
+            settle_parts(std::iter::once(&self.first).chain(&self.grown.lock().extensions), total)
+        };
         // Only the claimer sets it, once. Release pairs with the Acquire in `wait_for_settlement`.
         let _ = self.receipt.set(receipt.clone());
         self.state.fetch_or(COMMITTED, Ordering::Release);
@@ -229,21 +219,11 @@ impl Reservation {
 
     /// Releases; the caller has claimed.
     fn give_back(&self, before: u8) {
-        self.settle_part(&self.cost, &self.windows, &|_, _| 0);
+        self.first.give_back();
         if before & GROWN != 0 {
-            for (cost, windows) in &self.grown.lock().extensions {
-                self.settle_part(cost, windows, &|_, _| 0);
-            }
+            self.grown.lock().extensions.iter().for_each(Part::give_back);
         }
         self.state.fetch_or(RELEASED, Ordering::Release);
-    }
-
-    fn settle_part(&self, cost: &Cost, windows: &Windows, actual: &dyn Fn(usize, u64) -> u64) {
-        for (index, (seat, &window)) in self.plan.seats.iter().zip(windows).enumerate() {
-            if let Some(held) = cost.amount(seat.resource) {
-                charge::settle(seat, window, held, actual(index, held));
-            }
-        }
     }
 
     /// Whoever claimed is between two steps of its own; both ends are near.
@@ -270,16 +250,44 @@ fn charged(held: &Cost, actual: Actual) -> Cost {
     }
 }
 
-/// Settles the parts of a hold at `actual` in total: each part takes up to what it holds, the last one takes the rest.
-fn settle_parts(plan: &Plan, actual: &Cost, parts: &[(&Cost, &Windows)], report: &mut dyn FnMut(usize, Settled)) {
-    for (index, seat) in plan.seats.iter().enumerate() {
-        let Some(mut rest) = actual.amount(seat.resource) else { continue };
-        for (number, (cost, windows)) in parts.iter().enumerate() {
-            let held = cost.amount(seat.resource).unwrap_or(0);
-            let share = if number + 1 == parts.len() { rest } else { rest.min(held) };
-            rest -= share;
-            if held > 0 || share > 0 || parts.len() == 1 {
-                report(index, charge::settle(seat, windows[index], held, share));
+/// Settles the parts of a hold at `total`: each part takes up to what it holds, the last one takes the rest.
+fn settle_parts<'a>(parts: impl Iterator<Item = &'a Part>, total: Cost) -> Receipt {
+    let mut receipt = Receipt { charged: total.clone(), overages: SmallVec::new(), late: false };
+    let mut parts = parts.peekable();
+    let mut rest = total;
+    while let Some(part) = parts.next() {
+        let share = if parts.peek().is_none() { std::mem::take(&mut rest) } else { rest.take_up_to(&part.cost) };
+        part.settle(&share, &mut receipt);
+    }
+    receipt
+}
+
+impl Part {
+    /// Settles this part at `share`, resource by resource.
+    fn settle(&self, share: &Cost, receipt: &mut Receipt) {
+        for (index, (seat, &window)) in self.plan.seats.iter().zip(&self.windows).enumerate() {
+            let (held, actual) = (self.cost.amount(seat.resource), share.amount(seat.resource));
+            if held.is_none() && actual.is_none() {
+                continue;
+            }
+            let charged = match charge::settle(seat, window, held.unwrap_or(0), actual.unwrap_or(0)) {
+                Settled::Current { charged } => Some(charged),
+                Settled::Late { charged } => {
+                    receipt.late = true;
+                    charged
+                }
+            };
+            if let Some(overage) = charged.and_then(|charged| self.plan.overage(index, charged)) {
+                receipt.overages.retain(|o| o.limit != overage.limit || o.subject != overage.subject);
+                receipt.overages.push(overage);
+            }
+        }
+    }
+
+    fn give_back(&self) {
+        for (seat, &window) in self.plan.seats.iter().zip(&self.windows) {
+            if let Some(held) = self.cost.amount(seat.resource) {
+                charge::settle(seat, window, held, 0);
             }
         }
     }
@@ -310,7 +318,7 @@ impl fmt::Debug for Reservation {
             _ if state & DISPATCHED != 0 => "dispatched",
             _ => "held",
         };
-        f.debug_struct("Reservation").field("state", &name).field("cost", &self.cost).finish_non_exhaustive()
+        f.debug_struct("Reservation").field("state", &name).field("cost", &self.first.cost).finish_non_exhaustive()
     }
 }
 

@@ -102,7 +102,7 @@ pub struct Scope {
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) in_force: Arc<InForce>,
-    subjects: Box<[Subject]>,
+    subjects: Arc<Subjects>,
     /// In the policy's order, within a limit by subject. Every scope charges in this order.
     pub(crate) seats: Box<[Seat]>,
 }
@@ -119,7 +119,7 @@ pub(crate) fn known_kind(policy: &Policy, subject: &Subject) -> Result<(), Scope
 }
 
 impl Plan {
-    fn resolve(core: &Core, subjects: &Subjects) -> Result<Arc<Self>, ScopeError> {
+    fn resolve(core: &Core, subjects: &Arc<Subjects>) -> Result<Arc<Self>, ScopeError> {
         let in_force = core.live.get();
         let now = core.clock.now();
         let mut seats = Vec::new();
@@ -148,8 +148,20 @@ impl Plan {
             return Err(ScopeError::TooManyBudgets { budgets: seats.len() });
         }
         seats.sort_by_key(|seat| (seat.limit, seat.subject));
-        let subjects = subjects.members.iter().map(|(subject, _)| subject.clone()).collect();
-        Ok(Arc::new(Self { in_force, subjects, seats: seats.into() }))
+        Ok(Arc::new(Self { in_force, subjects: Arc::clone(subjects), seats: seats.into() }))
+    }
+
+    /// This plan, or the one of the policy that has been put in force since.
+    pub(crate) fn renewed(self: &Arc<Self>, core: &Core) -> Result<Arc<Self>, ScopeError> {
+        if core.live.version() == self.in_force.version {
+            Ok(Arc::clone(self))
+        } else {
+            Self::resolve(core, &self.subjects)
+        }
+    }
+
+    fn subject(&self, seat: &Seat) -> Subject {
+        self.subjects.members[seat.subject].0.clone()
     }
 
     /// That every resource of `cost` is one that the policy declares.
@@ -179,7 +191,7 @@ impl Plan {
             };
             Violation {
                 limit: Arc::clone(&limit.id),
-                subject: self.subjects[seat.subject].clone(),
+                subject: self.subject(seat),
                 resource: Arc::clone(&limit.resource_name),
                 unit: limit.unit,
                 window: seat.window,
@@ -202,7 +214,7 @@ impl Plan {
         let charged = seat.meter.layout().shown(charged);
         let above = charged.checked_sub(seat.cap.max()?).filter(|above| *above > 0)?;
         let limit = Arc::clone(&self.in_force.limits[seat.limit].id);
-        Some(Overage { limit, subject: self.subjects[seat.subject].clone(), above })
+        Some(Overage { limit, subject: self.subject(seat), above })
     }
 
     /// The budgets' usage at `at`; with `past`, of the windows that hold it, without: of the windows that an operation would use.
@@ -223,7 +235,7 @@ impl Plan {
         let held = seat.meter.held(window).min(charged);
         Some(BudgetUsage {
             limit: Arc::clone(&limit.id),
-            subject: self.subjects[seat.subject].clone(),
+            subject: self.subject(seat),
             resource: Arc::clone(&limit.resource_name),
             unit: limit.unit,
             window: seat.window,
@@ -238,8 +250,9 @@ impl Plan {
 
 impl Scope {
     pub(crate) fn resolve(core: Arc<Core>, subjects: Subjects) -> Result<Self, ScopeError> {
+        let subjects = Arc::new(subjects);
         let plan = Plan::resolve(&core, &subjects)?;
-        Ok(Self { core, subjects: Arc::new(subjects), plan: Renewed::new(plan) })
+        Ok(Self { core, subjects, plan: Renewed::new(plan) })
     }
 
     /// Asks without taking: is anything left in every hard budget?

@@ -1,1 +1,85 @@
+//! Every interleaving of a charge of two budgets that is undone with a charge of one that fits.
 
+use loom::thread;
+
+use super::*;
+use crate::clock::ManualClock;
+
+const TOKENS: Resource = Resource { engine: 1, index: 0 };
+
+fn seat(meter: &Arc<Meter>, max: u64) -> Seat {
+    Seat {
+        meter: Arc::clone(meter),
+        resource: TOKENS,
+        window: Window::Lifetime,
+        cap: Cap::Max(max),
+        enforcement: Enforcement::Hard,
+        limit: 0,
+        subject: 0,
+    }
+}
+
+struct Rig {
+    shared: Arc<Meter>,
+    other: Arc<Meter>,
+    flights: Flights,
+    clock: Clock,
+}
+
+fn rig() -> Arc<Rig> {
+    let meter = || Arc::new(Meter::new(&Window::Lifetime, 0));
+    let manual = ManualClock::at(Timestamp::UNIX_EPOCH);
+    Arc::new(Rig { shared: meter(), other: meter(), flights: Flights::new(), clock: Clock::manual(&manual) })
+}
+
+impl Rig {
+    fn charge(&self, seats: &[Seat], amount: u64) -> bool {
+        let cost = TOKENS.of(amount);
+        charge(seats, &self.flights, &self.clock, Ask::Charge(&cost), Timestamp::UNIX_EPOCH, None).is_ok()
+    }
+}
+
+/// The pair needs 6 of both; the other budget's last room is taken meanwhile, so the pair may be undone on the shared one. The single
+/// call of 5 fits beside everything that goes through, and must be admitted unless the pair went through.
+#[test]
+fn loom_undo_of_a_two_budget_charge_against_a_fitting_single_one() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.max_branches = 100_000;
+    model.check(|| {
+        let rig = rig();
+        let pair = {
+            let rig = Arc::clone(&rig);
+            thread::spawn(move || rig.charge(&[seat(&rig.shared, 10), seat(&rig.other, 10)], 6))
+        };
+        let taker = {
+            let rig = Arc::clone(&rig);
+            thread::spawn(move || rig.charge(&[seat(&rig.other, 10)], 5))
+        };
+        let single = rig.charge(&[seat(&rig.shared, 10)], 5);
+        let (pair, taker) = (pair.join().unwrap(), taker.join().unwrap());
+        assert!(pair ^ taker, "the other budget has room for one of them");
+        assert!(single ^ pair, "the shared budget: refused only because the pair went through");
+        assert_eq!(rig.shared.peek(0).amount, if pair { 6 } else { 5 });
+        assert_eq!(rig.other.peek(0).amount, if pair { 6 } else { 5 });
+    });
+}
+
+/// Two pairs that name the budgets in one order: one of them goes through.
+#[test]
+fn loom_two_pairs_for_one_place() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.max_branches = 100_000;
+    model.check(|| {
+        let rig = rig();
+        let both = |rig: &Rig| rig.charge(&[seat(&rig.shared, 10), seat(&rig.other, 10)], 6);
+        let other = {
+            let rig = Arc::clone(&rig);
+            thread::spawn(move || both(&rig))
+        };
+        let mine = both(&rig);
+        assert!(mine ^ other.join().unwrap());
+        assert_eq!((rig.shared.peek(0).amount, rig.other.peek(0).amount), (6, 6));
+    });
+}

@@ -1,1 +1,137 @@
+//! Every interleaving of small races on one budget's word.
 
+use loom::sync::Arc;
+use loom::thread;
+
+use super::*;
+
+fn meter() -> Arc<Meter> {
+    Arc::new(Meter::new(&Window::Day, 10))
+}
+
+fn spawn<T: 'static>(meter: &Arc<Meter>, run: impl FnOnce(&Meter) -> T + 'static) -> thread::JoinHandle<T> {
+    let meter = Arc::clone(meter);
+    thread::spawn(move || run(&meter))
+}
+
+#[test]
+fn loom_admission_against_admission_at_the_last_unit() {
+    loom::model(|| {
+        let meter = meter();
+        meter.admit(10, 9, Gate::Max(10)).unwrap();
+        let other = spawn(&meter, |meter| meter.admit(10, 1, Gate::Max(10)).is_ok());
+        let mine = meter.admit(10, 1, Gate::Max(10)).is_ok();
+        let theirs = other.join().unwrap();
+        assert!(mine ^ theirs, "exactly one gets the last unit");
+        assert_eq!(meter.peek(10).amount, 10);
+    });
+}
+
+#[test]
+fn loom_three_admissions_for_two_places() {
+    loom::model(|| {
+        let meter = meter();
+        let others = [0, 1].map(|_| spawn(&meter, |meter| meter.admit(10, 1, Gate::Max(2)).is_ok()));
+        let mine = meter.admit(10, 1, Gate::Max(2)).is_ok();
+        let admitted = others.into_iter().map(|other| other.join().unwrap()).chain([mine]).filter(|ok| *ok).count();
+        assert_eq!((admitted, meter.peek(10).amount), (2, 2));
+    });
+}
+
+#[test]
+fn loom_admission_against_rollover() {
+    loom::model(|| {
+        let meter = meter();
+        meter.admit(10, 7, Gate::Max(10)).unwrap();
+        // One still reads the time in the old window, one in the new one.
+        let late = spawn(&meter, |meter| meter.admit(10, 3, Gate::Max(10)).unwrap().window);
+        let window = meter.admit(11, 4, Gate::Max(10)).unwrap().window;
+        let late = late.join().unwrap();
+        assert_eq!(window, 11);
+        let old = if late == 10 { 10 } else { 7 };
+        let new = if late == 10 { 4 } else { 7 };
+        assert_eq!((meter.charged_in(10), meter.charged_in(11)), (Some(old), Some(new)), "late went to {late}");
+    });
+}
+
+#[test]
+fn loom_two_rollovers_grant_the_window_once() {
+    loom::model(|| {
+        let meter = meter();
+        meter.admit(10, 10, Gate::Max(10)).unwrap();
+        let other = spawn(&meter, |meter| meter.admit(11, 6, Gate::Max(10)).is_ok());
+        let mine = meter.admit(11, 6, Gate::Max(10)).is_ok();
+        assert!(mine ^ other.join().unwrap());
+        assert_eq!((meter.charged_in(10), meter.charged_in(11)), (Some(10), Some(6)));
+    });
+}
+
+#[test]
+fn loom_release_against_rollover() {
+    loom::model(|| {
+        let meter = meter();
+        meter.admit(10, 8, Gate::Max(10)).unwrap();
+        meter.hold(10, 8);
+        let release = spawn(&meter, |meter| {
+            meter.settle(10, 8, 0);
+            meter.unhold(10, 8);
+        });
+        meter.admit(11, 5, Gate::Max(10)).unwrap();
+        release.join().unwrap();
+        assert_eq!(meter.charged_in(11), Some(5), "the release never credits the newer window");
+        assert_eq!(meter.charged_in(10), Some(0), "and is not lost in its own");
+    });
+}
+
+#[test]
+fn loom_late_commit_against_the_hand_over_of_its_window() {
+    loom::model(|| {
+        let meter = meter();
+        meter.admit(10, 8, Gate::Max(10)).unwrap();
+        let commit = spawn(&meter, |meter| meter.settle(10, 5, 9));
+        let other = spawn(&meter, |meter| meter.settle(10, 3, 1));
+        meter.admit(11, 1, Gate::Max(10)).unwrap();
+        commit.join().unwrap();
+        other.join().unwrap();
+        assert_eq!((meter.charged_in(10), meter.charged_in(11)), (Some(10), Some(1)));
+    });
+}
+
+/// The cap is no part of the word: an admission goes by one of the caps in force during its call.
+#[test]
+fn loom_cap_change_against_admission() {
+    loom::model(|| {
+        let meter = meter();
+        let cap = Arc::new(AtomicU64::new(10));
+        meter.admit(10, 4, Gate::Max(10)).unwrap();
+        let changed = Arc::clone(&cap);
+        let change = thread::spawn(move || changed.store(5, Ordering::Release));
+        let other_cap = Arc::clone(&cap);
+        let other =
+            spawn(&meter, move |meter| meter.admit(10, 4, Gate::Max(other_cap.load(Ordering::Acquire))).is_ok());
+        let mine = meter.admit(10, 4, Gate::Max(cap.load(Ordering::Acquire))).is_ok();
+        let theirs = other.join().unwrap();
+        change.join().unwrap();
+        let charged = meter.peek(10).amount;
+        assert!(!(mine && theirs), "both would pass the larger cap");
+        assert_eq!(charged, 4 + 4 * u64::from(mine || theirs));
+        assert!(meter.admit(10, 1, Gate::Max(5)).is_ok() == (charged == 4));
+    });
+}
+
+#[test]
+fn loom_commit_below_frees_room_for_exactly_one() {
+    loom::model(|| {
+        let meter = meter();
+        meter.admit(10, 10, Gate::Max(10)).unwrap();
+        let commit = spawn(&meter, |meter| {
+            meter.settle(10, 10, 4);
+        });
+        let other = spawn(&meter, |meter| meter.admit(10, 6, Gate::Max(10)).is_ok());
+        let mine = meter.admit(10, 6, Gate::Max(10)).is_ok();
+        let theirs = other.join().unwrap();
+        commit.join().unwrap();
+        assert!(!(mine && theirs));
+        assert_eq!(meter.peek(10).amount, 4 + 6 * u64::from(mine || theirs));
+    });
+}

@@ -46,16 +46,17 @@ pub(crate) enum Settled {
 }
 
 impl Meter {
-    /// An unused budget whose current window is number `now`.
+    /// An unused budget, first asked for in window `now`.
+    ///
+    /// It has seen no window yet: all of its words stand far enough in the past for any window to be later.
     pub(crate) fn new(window: &Window, now: i64) -> Self {
         let layout = Layout::of(window);
-        let fresh = layout.pack(State { window: now, amount: 0 });
-        let before = layout.pack(State { window: now.wrapping_sub(1), amount: 0 });
+        let unused = layout.pack(State { window: now.wrapping_sub(layout.reach() / 2), amount: 0 });
         Self {
-            word: AtomicU64::new(fresh),
-            held: AtomicU64::new(fresh),
-            ended: AtomicU64::new(before),
-            returned: AtomicU64::new(before),
+            word: AtomicU64::new(unused),
+            held: AtomicU64::new(unused),
+            ended: AtomicU64::new(unused),
+            returned: AtomicU64::new(unused),
             undone: AtomicU32::new(0),
             layout,
         }

@@ -37,6 +37,11 @@ impl Layout {
         u64::MAX >> (u64::BITS - self.amount_bits)
     }
 
+    /// How many windows earlier and later can be told apart from a given one.
+    pub(crate) const fn reach(self) -> i64 {
+        if self.amount_bits == u64::BITS { 0 } else { 1 << (u64::BITS - 1 - self.amount_bits) }
+    }
+
     #[inline]
     pub(crate) const fn pack(self, state: State) -> u64 {
         if self.amount_bits == u64::BITS {
@@ -74,7 +79,7 @@ mod tests {
         for text in windows {
             let window: Window = text.parse().unwrap();
             let layout = Layout::of(&window);
-            let half_range = 1_i64 << (u64::BITS - layout.amount_bits).saturating_sub(1);
+            let half_range = layout.reach();
             for index in [-70_000_000, -1, 0, 1, 20_488, 1_765_000_000] {
                 for distance in [-half_range / 2, -1, 0, 1, half_range / 2] {
                     for amount in [0, 1, layout.saturated() - 1, layout.saturated()] {

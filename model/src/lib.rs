@@ -1,0 +1,56 @@
+//! The reference model of `encumber`: a budget engine of maps and plain integers, so simple that it can be checked by reading.
+//!
+//! # What it is for
+//!
+//! The engine decides in one atomic word per budget, on a clock that may jump, for many threads at once. This model does the same
+//! arithmetic with none of that: one thread, one map from window to counts for each budget, wide integers, time given with every
+//! call. Property tests, fuzzing and `replay --verify` drive both with the same calls and compare every outcome and every figure.
+//! What they disagree on is a bug in one of them. For that to mean something the two share no code: this package depends on nothing,
+//! and its calendar counts years and months off one by one.
+//!
+//! It is for tests: it is not atomic, forgets nothing, and takes policies as they are without looking for mistakes in them.
+//!
+//! ```
+//! use encumber_model::{Enforcement, Error, Limit, Model, Policy, Retry, Window};
+//!
+//! let day = Limit { max: Some(100), ..Limit::new("user-day", "user", "tokens", Window::Day, Enforcement::Hard) };
+//! let mut model = Model::new(Policy { limits: vec![day], resources: vec!["tokens".into()], ..Policy::default() });
+//!
+//! let hold = model.reserve(&["user:7"], &[("tokens", 80)], 0).unwrap().hold;
+//! let Err(Error::Refused(refusal)) = model.try_charge(&["user:7"], &[("tokens", 30)], 0) else { panic!("there is no room") };
+//! assert_eq!((refusal.violations[0].held, refusal.violations[0].remaining), (80, 20));
+//! assert_eq!(refusal.violations[0].retry, Retry::At(86_400_000_000));
+//!
+//! model.commit(hold, &[("tokens", 60)], false).unwrap();
+//! assert!(model.try_charge(&["user:7"], &[("tokens", 40)], 0).is_ok());
+//! ```
+//!
+//! # How it counts
+//!
+//! - A budget is known by limit id, resource, window and subject. It remembers what was charged and held in each of its windows.
+//! - An operation counts in the window of its instant, or in the budget's current one where that is later. Only what charges, holds
+//!   or records more than 0 makes a window the current one.
+//! - A hard budget that refuses while its current window lies more than one ahead of the call's instant was opened by a clock that
+//!   had jumped: the window is renumbered as the one after the instant's, with its counts. Holds made in it find it gone: what they
+//!   spend beyond the hold goes to the current window, what they would give back is dropped.
+//! - A count has the bits that the engine's word leaves it ([`Window::bits`]); one that reaches their top value is saturated, shown as
+//!   `u64::MAX`, and stays so until the window ends.
+//! - A reservation settles in the windows and on the budgets that admitted it, one part for the reservation and one for each
+//!   extension. What it names but did not hold counts as a hold of 0 there.
+//! - The caps against which a settlement reports overage are those of the policy that admitted the part.
+//! - A hold of 0 opens no window. When its settlement spends something in a window that nothing has begun yet, the settlement begins it.
+//! - A resource named twice in a cost adds up. A cost that names nothing takes part in no budget and is admitted.
+//! - Of two faults in one call the unknown resource comes before the unknown kind, and both before a refusal.
+
+mod budget;
+mod calendar;
+mod model;
+mod outcome;
+mod policy;
+
+pub use calendar::Window;
+pub use model::Model;
+pub use outcome::{
+    Admission, Error, HoldId, Outcome, Overage, Refusal, Reserved, Retry, Settled, Status, Usage, Violation,
+};
+pub use policy::{Enforcement, Limit, Policy};

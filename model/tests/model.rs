@@ -1,0 +1,490 @@
+//! The model against figures worked out by hand.
+
+use encumber_model::Enforcement::{Hard, Shadow, Soft};
+use encumber_model::{
+    Enforcement, Error, HoldId, Limit, Model, Outcome, Overage, Policy, Refusal, Retry, Status, Violation, Window,
+};
+
+const DAY: i64 = 86_400_000_000;
+const TOKENS: &str = "tokens";
+
+fn limit(id: &str, kind: &str, window: Window, enforcement: Enforcement, max: Option<u64>) -> Limit {
+    Limit { max, ..Limit::new(id, kind, TOKENS, window, enforcement) }
+}
+
+fn policy(limits: Vec<Limit>) -> Policy {
+    Policy { limits, resources: vec![TOKENS.into(), "usd".into()], ..Policy::default() }
+}
+
+/// One hard limit per user and day.
+fn daily(max: u64) -> Model {
+    Model::new(policy(vec![limit("day", "user", Window::Day, Hard, Some(max))]))
+}
+
+fn tokens(amount: u64) -> [(&'static str, u64); 1] {
+    [(TOKENS, amount)]
+}
+
+/// Used and held of the scope's budgets at an instant.
+fn figures(model: &Model, scope: &[&str], at: i64) -> Vec<(u64, u64)> {
+    model.usage(scope, at).unwrap().into_iter().map(|usage| (usage.used, usage.held)).collect()
+}
+
+fn refusal<T: std::fmt::Debug>(result: Result<T, Error>) -> Vec<Violation> {
+    match result {
+        Err(Error::Refused(Refusal { violations })) => violations,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+fn over(limit: &str, subject: &str, excess: u64) -> Overage {
+    Overage { limit: limit.into(), subject: subject.into(), excess }
+}
+
+const U: &[&str] = &["user:1"];
+
+#[test]
+fn an_exact_fit_passes_and_one_more_does_not() {
+    let mut model = daily(10);
+    model.try_charge(U, &tokens(7), 0).unwrap();
+    model.check_amount(U, &tokens(3), 0).unwrap();
+    assert!(model.check_amount(U, &tokens(4), 0).is_err());
+    model.try_charge(U, &tokens(3), 0).unwrap();
+    let [violation] = &refusal(model.try_charge(U, &tokens(1), 5))[..] else { panic!() };
+    let expected = Violation {
+        limit: "day".into(),
+        subject: "user:1".into(),
+        requested: 1,
+        max: 10,
+        used: 10,
+        held: 0,
+        remaining: 0,
+        window_end: Some(DAY),
+        retry: Retry::At(DAY),
+    };
+    assert_eq!(*violation, expected);
+    assert_eq!(refusal(model.try_charge(U, &tokens(11), DAY))[0].retry, Retry::Never);
+    assert_eq!(refusal(model.try_charge(U, &tokens(u64::MAX), 0))[0].requested, u64::MAX);
+    model.try_charge(U, &tokens(10), DAY).unwrap();
+    assert_eq!((model.charged_in("day", "user:1", 1), model.charged_in("day", "user:1", DAY)), (10, 10));
+    assert_eq!(model.charged_in("day", "user:1", 2 * DAY) + model.charged_in("no", "user:1", 0), 0);
+}
+
+#[test]
+fn amounts_of_zero() {
+    let mut model = daily(10);
+    model.try_charge(U, &tokens(10), 0).unwrap();
+    model.try_charge(U, &tokens(0), 0).unwrap();
+    model.check_amount(U, &tokens(0), 0).unwrap();
+    assert_eq!(refusal(model.check(U, 0))[0].requested, 0);
+    assert_eq!(refusal(model.reserve(U, &tokens(0), 0))[0].retry, Retry::At(DAY));
+    model.reserve(U, &[], 0).unwrap();
+    let mut closed = daily(0);
+    assert_eq!(refusal(closed.check(U, 0))[0].retry, Retry::Never);
+    closed.try_charge(U, &tokens(0), 0).unwrap();
+    assert_eq!(closed.usage(U, 0).unwrap()[0].status, Status::Exhausted);
+}
+
+#[test]
+fn all_or_nothing_with_violations_in_the_policys_order() {
+    let usd = Limit { resource: "usd".into(), ..limit("usd", "global", Window::Lifetime, Hard, Some(5)) };
+    let team = limit("team", "global", Window::Month, Hard, Some(100));
+    let mut model = Model::new(policy(vec![limit("day", "user", Window::Day, Hard, Some(10)), usd, team]));
+    let scope = &["user:9", "user:10", "user:9", "global"];
+    model.try_charge(scope, &[(TOKENS, 6), ("usd", 1)], 0).unwrap();
+    assert_eq!(figures(&model, scope, 0), [(6, 0), (6, 0), (1, 0), (6, 0)], "a subject named twice is charged once");
+    let violations = refusal(model.try_charge(scope, &[("usd", 5), (TOKENS, 5)], 0));
+    let named: Vec<_> = violations.iter().map(|v| (v.limit.as_str(), v.subject.as_str(), v.retry)).collect();
+    let expected =
+        [("day", "user:10", Retry::At(DAY)), ("day", "user:9", Retry::At(DAY)), ("usd", "global", Retry::Never)];
+    assert_eq!(named, expected);
+    assert_eq!(figures(&model, scope, 0), [(6, 0), (6, 0), (1, 0), (6, 0)]);
+    model.try_charge(scope, &[("usd", 4)], 0).unwrap();
+    model.try_charge(&["user:1"], &[(TOKENS, 3), (TOKENS, 4)], 0).unwrap();
+    assert_eq!(figures(&model, &["user:1"], 0), [(7, 0), (5, 0), (13, 0)], "a resource named twice adds up");
+}
+
+#[test]
+fn unknown_names_are_errors_for_everybody() {
+    let mut model = Model::new(Policy { kinds: vec!["agent".into()], ..policy(vec![]) });
+    assert_eq!(model.try_charge(&[], &[("gold", 0)], 0), Err(Error::UnknownResource("gold".into())));
+    assert_eq!(model.check(U, 0), Err(Error::UnknownKind("user".into())));
+    assert_eq!(model.usage(&["agents:1"], 0), Err(Error::UnknownKind("agents".into())));
+    assert_eq!(model.afford(&["agent:1"], TOKENS, 0), Ok(None));
+    model.try_charge(&["agent:1"], &tokens(u64::MAX), 0).unwrap();
+    assert_eq!(model.release(HoldId(0)), Err(Error::UnknownHold));
+    let hold = model.reserve(&[], &tokens(1), 0).unwrap().hold;
+    assert_eq!(model.commit(hold, &[("gold", 1)], false), Err(Error::UnknownResource("gold".into())));
+}
+
+#[test]
+fn soft_shadow_and_unlimited_never_refuse() {
+    let limits = [("soft", Soft, Some(10)), ("shadow", Shadow, Some(10)), ("free", Hard, None)];
+    let limits = limits.map(|(id, enforcement, max)| limit(id, "user", Window::Day, enforcement, max));
+    let mut model = Model::new(policy(limits.to_vec()));
+    let fits = model.try_charge(U, &tokens(10), 0).unwrap();
+    assert!(fits.over.is_empty() && fits.shadow.is_empty());
+    assert_eq!(model.check(U, 0).unwrap().shadow.len(), 1, "a bare check would be refused");
+    assert!(model.try_charge(U, &tokens(0), 0).unwrap().shadow.is_empty());
+    let above = model.try_charge(U, &tokens(2), 0).unwrap();
+    assert_eq!(above.over, [over("soft", "user:1", 2)]);
+    assert_eq!((above.shadow[0].limit.as_str(), above.shadow[0].requested, above.shadow[0].used), ("shadow", 2, 10));
+    assert_eq!(model.record(U, &tokens(1), 0).unwrap(), [over("soft", "user:1", 3), over("shadow", "user:1", 3)]);
+    assert_eq!(model.afford(U, TOKENS, 0), Ok(None), "only hard budgets bound what one can afford");
+    let usage = model.usage(U, 0).unwrap();
+    assert_eq!(usage.iter().map(|u| u.status).collect::<Vec<_>>(), [Status::Over, Status::Over, Status::Ok]);
+    assert_eq!((usage[2].used, usage[2].remaining), (13, None));
+}
+
+#[test]
+fn warnings_are_exact() {
+    let day = Limit { warn: vec![95, 80], ..limit("day", "user", Window::Day, Hard, Some(10)) };
+    let mut model = Model::new(policy(vec![day]));
+    let mut status = |amount| {
+        model.record(U, &tokens(amount), 0).unwrap();
+        model.usage(U, 0).unwrap()[0].status
+    };
+    assert_eq!(
+        [status(7), status(1), status(2), status(1)],
+        [Status::Ok, Status::Warning, Status::Exhausted, Status::Over]
+    );
+}
+
+#[test]
+fn reservations_hold_then_settle_once() {
+    let mut model = daily(100);
+    let hold = model.reserve(U, &tokens(60), 0).unwrap().hold;
+    assert_eq!(figures(&model, U, 0), [(0, 60)]);
+    assert_eq!(refusal(model.try_charge(U, &tokens(41), 0))[0].held, 60);
+    let settled = model.commit(hold, &tokens(25), false).unwrap();
+    assert_eq!((settled.outcome, settled.replayed, settled.overage.len()), (Outcome::Committed, false, 0));
+    assert_eq!(settled.amounts, [(TOKENS.to_string(), 25)]);
+    assert_eq!(figures(&model, U, 0), [(25, 0)]);
+    assert!(model.commit(hold, &tokens(25), false).unwrap().replayed);
+    assert_eq!(model.commit(hold, &tokens(26), false), Err(Error::Conflict));
+    assert_eq!(model.release(hold), Err(Error::AlreadySettled));
+    assert_eq!(model.try_extend(hold, &tokens(1), 0), Err(Error::AlreadySettled));
+
+    let hold = model.reserve(U, &tokens(75), 0).unwrap().hold;
+    assert_eq!(model.release(hold).unwrap().outcome, Outcome::Released);
+    assert_eq!(model.release(hold), Err(Error::AlreadyReleased));
+    assert_eq!(model.commit(hold, &tokens(75), false), Err(Error::AlreadyReleased));
+    assert_eq!(figures(&model, U, 0), [(25, 0)]);
+
+    let hold = model.reserve(U, &tokens(75), 0).unwrap().hold;
+    let settled = model.commit(hold, &tokens(80), false).unwrap();
+    assert_eq!(settled.overage, [over("day", "user:1", 5)], "charged in full");
+    assert_eq!(model.commit(hold, &tokens(80), true).unwrap().overage, settled.overage, "the same receipt");
+    assert_eq!(figures(&model, U, 0), [(105, 0)]);
+}
+
+#[test]
+fn what_a_settlement_does_not_name_is_as_reserved_and_what_was_not_held_counts_from_0() {
+    let usd = Limit { resource: "usd".into(), ..limit("usd", "user", Window::Day, Hard, Some(100)) };
+    let mut model = Model::new(policy(vec![limit("day", "user", Window::Day, Hard, Some(100)), usd]));
+    let hold = model.reserve(U, &tokens(40), 0).unwrap().hold;
+    let settled = model.commit(hold, &[("usd", 7)], false).unwrap();
+    assert_eq!(settled.amounts, [(TOKENS.to_string(), 40), ("usd".to_string(), 7)]);
+    assert_eq!(figures(&model, U, 0), [(40, 0), (7, 0)]);
+    let hold = model.reserve(U, &[(TOKENS, 10), ("usd", 10)], 0).unwrap().hold;
+    model.commit(hold, &[(TOKENS, 5), ("usd", 15)], true).unwrap();
+    assert_eq!(figures(&model, U, 0), [(50, 0), (22, 0)], "at least gives nothing back");
+}
+
+#[test]
+fn dropped_holds_are_released_unless_dispatched() {
+    let mut model = daily(100);
+    let mut drop = |seen: Option<u64>| {
+        let hold = model.reserve(U, &tokens(10), 0).unwrap().hold;
+        if let Some(seen) = seen {
+            model.dispatched(hold).unwrap();
+            model.observe(hold, &tokens(seen)).unwrap();
+            model.observe(hold, &tokens(1)).unwrap();
+        }
+        model.drop_hold(hold).unwrap();
+        assert!(model.drop_hold(hold).is_err());
+        figures(&model, U, 0)[0]
+    };
+    assert_eq!([drop(None), drop(Some(4)), drop(Some(14))], [(0, 0), (10, 0), (25, 0)]);
+}
+
+#[test]
+fn a_late_settlement_changes_its_own_window_only() {
+    let mut model = daily(100);
+    let [late, later, freed] = [30, 20, 10].map(|amount| model.reserve(U, &tokens(amount), DAY - 1).unwrap().hold);
+    model.try_charge(U, &tokens(100), DAY).unwrap();
+    model.release(freed).unwrap();
+    model.commit(late, &tokens(5), false).unwrap();
+    assert_eq!(figures(&model, U, DAY), [(100, 0)]);
+    assert_eq!(model.charged_in("day", "user:1", 0), 25);
+    assert_eq!(model.commit(later, &tokens(120), false).unwrap().overage, [over("day", "user:1", 25)]);
+    assert_eq!((model.charged_in("day", "user:1", 0), model.charged_in("day", "user:1", DAY)), (125, 100));
+    assert!(model.check(U, DAY).is_err());
+    assert_eq!(figures(&model, U, 0), [(100, 0)], "an older time uses the later window");
+    assert_eq!(figures(&model, U, 2 * DAY), [(0, 0)]);
+}
+
+#[test]
+fn only_a_change_makes_a_window_current() {
+    let mut model = daily(10);
+    model.try_charge(U, &tokens(10), 0).unwrap();
+    model.check(U, DAY).unwrap();
+    model.usage(U, DAY).unwrap();
+    model.try_charge(U, &tokens(0), DAY).unwrap();
+    model.reserve(U, &tokens(0), DAY).unwrap();
+    model.record(U, &tokens(0), DAY).unwrap();
+    assert!(model.try_charge(U, &tokens(11), DAY).is_err());
+    assert_eq!(figures(&model, U, 0), [(10, 0)]);
+    model.record(U, &tokens(1), DAY).unwrap();
+    assert_eq!(figures(&model, U, 0), [(1, 0)]);
+    model.try_charge(U, &tokens(9), 0).unwrap();
+    assert_eq!(model.charged_in("day", "user:1", DAY), 10);
+}
+
+#[test]
+fn a_hold_of_0_settles_in_the_window_that_admitted_it() {
+    let mut model = daily(10);
+    model.try_charge(U, &tokens(9), 0).unwrap();
+    let hold = model.reserve(U, &tokens(0), DAY).unwrap().hold;
+    assert_eq!(model.commit(hold, &tokens(12), false).unwrap().overage, [over("day", "user:1", 2)]);
+    assert_eq!((model.charged_in("day", "user:1", 0), model.charged_in("day", "user:1", DAY)), (9, 12));
+    assert!(model.check(U, DAY).is_err());
+    assert_eq!(figures(&model, U, DAY), [(12, 0)]);
+
+    let mut model = daily(10);
+    let hold = model.reserve(U, &tokens(0), 0).unwrap().hold;
+    model.try_charge(U, &tokens(1), DAY).unwrap();
+    model.commit(hold, &tokens(4), false).unwrap();
+    assert_eq!((model.charged_in("day", "user:1", 0), model.charged_in("day", "user:1", DAY)), (4, 1));
+}
+
+#[test]
+fn an_extension_belongs_to_the_window_that_admits_it() {
+    let mut model = daily(100);
+    let charged = |model: &Model| [0, 1, 2].map(|day| model.charged_in("day", "user:1", day * DAY));
+    let extended = |model: &mut Model, actual: u64| {
+        let hold = model.reserve(U, &tokens(40), 0).unwrap().hold;
+        model.try_extend(hold, &tokens(30), DAY).unwrap();
+        model.try_extend(hold, &tokens(0), 2 * DAY).unwrap();
+        model.commit(hold, &tokens(actual), false).unwrap().overage
+    };
+    assert_eq!(extended(&mut model.clone(), 70).len(), 0);
+    for (actual, expected) in [(25, [25, 0, 0]), (55, [40, 15, 0]), (90, [40, 50, 0])] {
+        let mut model = model.clone();
+        extended(&mut model, actual);
+        assert_eq!(charged(&model), expected, "{actual}");
+        assert_eq!(figures(&model, U, DAY), [(expected[1], 0)]);
+    }
+    assert_eq!(extended(&mut model.clone(), 150), [over("day", "user:1", 10)]);
+
+    let mut same_window = model.clone();
+    let hold = same_window.reserve(U, &tokens(40), 0).unwrap().hold;
+    same_window.try_extend(hold, &tokens(60), 0).unwrap();
+    assert_eq!(
+        same_window.commit(hold, &tokens(101), false).unwrap().overage,
+        [over("day", "user:1", 1)],
+        "named once"
+    );
+
+    let hold = model.reserve(U, &tokens(40), 0).unwrap().hold;
+    assert_eq!(refusal(model.try_extend(hold, &tokens(61), 0))[0].remaining, 60);
+    model.try_extend(hold, &tokens(60), 0).unwrap();
+    assert_eq!(figures(&model, U, 0), [(0, 100)]);
+    model.try_extend(hold, &tokens(0), 0).unwrap();
+    model.release(hold).unwrap();
+    assert_eq!(charged(&model), [0, 0, 0]);
+}
+
+#[test]
+fn saturated_counts_stay_until_the_window_ends() {
+    let top = (1 << 38) - 1;
+    let mut model = Model::new(policy(vec![limit("minute", "user", Window::Minute, Soft, Some(10))]));
+    let hold = model.reserve(U, &tokens(top - 2), 0).unwrap().hold;
+    model.try_charge(U, &tokens(1), 0).unwrap();
+    assert_eq!(figures(&model, U, 0), [(1, top - 2)]);
+    let last = model.try_charge(U, &tokens(1), 0).unwrap();
+    assert_eq!(last.over, [over("minute", "user:1", u64::MAX - 10)]);
+    assert_eq!(figures(&model, U, 0), [(u64::MAX, top - 2)]);
+    model.release(hold).unwrap();
+    assert_eq!(figures(&model, U, 0), [(u64::MAX, 0)]);
+    assert_eq!(model.charged_in("minute", "user:1", 0), u64::MAX);
+    let usage = &model.usage(U, 0).unwrap()[0];
+    assert_eq!((usage.remaining, usage.status), (Some(0), Status::Over));
+    assert_eq!(figures(&model, U, 60_000_000), [(0, 0)]);
+    model.record(U, &tokens(top + 1), 60_000_000).unwrap();
+    assert_eq!(figures(&model, U, 60_000_000), [(u64::MAX, 0)], "past the top is the top");
+
+    let mut lifetime = Model::new(policy(vec![limit("life", "user", Window::Lifetime, Hard, Some(u64::MAX - 1))]));
+    lifetime.try_charge(U, &tokens(u64::MAX - 1), 0).unwrap();
+    assert!(lifetime.try_charge(U, &tokens(1), 0).is_err());
+    lifetime.record(U, &tokens(u64::MAX), 0).unwrap();
+    let hold = lifetime.reserve(&["user:2"], &tokens(5), 0).unwrap().hold;
+    lifetime.commit(hold, &tokens(u64::MAX), false).unwrap();
+    assert_eq!(figures(&lifetime, &["user:1", "user:2"], 0), [(u64::MAX, 0), (u64::MAX, 0)]);
+}
+
+#[test]
+fn lifetime_refusals_say_whether_only_other_holders_are_in_the_way() {
+    let mut model = Model::new(policy(vec![limit("life", "user", Window::Lifetime, Hard, Some(10))]));
+    model.try_charge(U, &tokens(4), 0).unwrap();
+    model.reserve(U, &tokens(6), 0).unwrap();
+    let retry = |result| refusal(result)[0].retry;
+    assert_eq!(retry(model.try_charge(U, &tokens(6), 0)), Retry::Unknown);
+    assert_eq!(retry(model.try_charge(U, &tokens(7), 0)), Retry::Never);
+    assert_eq!(retry(model.check(U, 0)), Retry::Unknown);
+    model.record(U, &tokens(6), 0).unwrap();
+    assert_eq!(retry(model.check(U, 0)), Retry::Never);
+    assert_eq!(refusal(model.check(U, 0))[0].window_end, None);
+}
+
+#[test]
+fn a_clock_that_jumped_ahead_locks_nobody_out_for_longer_than_a_window() {
+    let mut model = daily(10);
+    model.try_charge(U, &tokens(8), 9 * DAY).unwrap();
+    model.try_charge(U, &tokens(1), 0).unwrap();
+    assert_eq!(model.usage(U, 0).unwrap()[0].window_end, Some(10 * DAY), "no refusal, no change");
+    let [violation] = &refusal(model.reserve(U, &tokens(2), 0))[..] else { panic!() };
+    assert_eq!((violation.used, violation.window_end), (9, Some(10 * DAY)), "as it was found");
+    let usage = &model.usage(U, 0).unwrap()[0];
+    assert_eq!((usage.used, usage.window_start, usage.window_end), (9, Some(DAY), Some(2 * DAY)));
+    assert!(model.try_charge(U, &tokens(2), DAY).is_err(), "nothing is granted twice");
+    model.try_charge(U, &tokens(10), 2 * DAY).unwrap();
+
+    let mut near = daily(10);
+    near.try_charge(U, &tokens(10), DAY).unwrap();
+    assert!(near.check(U, 0).is_err());
+    assert_eq!(near.usage(U, 0).unwrap()[0].window_end, Some(2 * DAY), "one ahead stays");
+}
+
+#[test]
+fn holds_of_a_renumbered_window_give_nothing_back() {
+    let mut model = daily(10);
+    let [less, more, freed] = [4, 2, 3].map(|amount| model.reserve(U, &tokens(amount), 9 * DAY).unwrap().hold);
+    assert!(model.check_amount(U, &tokens(2), 0).is_err());
+    assert_eq!(figures(&model, U, 0), [(0, 9)]);
+    assert_eq!(model.charged_in("day", "user:1", 9 * DAY), 0);
+    model.commit(less, &tokens(1), false).unwrap();
+    assert_eq!(figures(&model, U, 0), [(4, 5)]);
+    assert_eq!(model.commit(more, &tokens(5), false).unwrap().overage, [over("day", "user:1", 2)]);
+    assert_eq!(figures(&model, U, 0), [(9, 3)]);
+    model.try_charge(U, &tokens(5), 2 * DAY).unwrap();
+    model.release(freed).unwrap();
+    assert_eq!(figures(&model, U, 2 * DAY), [(5, 0)], "a newer window is left alone");
+    assert_eq!(model.charged_in("day", "user:1", DAY), 12);
+}
+
+#[test]
+fn a_clock_that_comes_back_twice() {
+    let mut model = daily(10);
+    model.try_charge(U, &tokens(7), 5 * DAY).unwrap();
+    let hold = model.reserve(U, &tokens(6), 20 * DAY).unwrap().hold;
+    let refused_at = |model: &mut Model, day: i64| {
+        refusal(model.try_charge(U, &tokens(5), day * DAY));
+        assert_eq!(model.usage(U, day * DAY).unwrap()[0].window_start, Some((day + 1) * DAY));
+        assert_eq!(figures(model, U, day * DAY), [(0, 6)]);
+    };
+    refused_at(&mut model, 10);
+    refused_at(&mut model, 2);
+    assert_eq!(figures(&model, U, 5 * DAY), [(0, 0)], "ahead of the current window everything is fresh");
+    model.release(hold).unwrap();
+    assert_eq!(figures(&model, U, 2 * DAY), [(6, 0)]);
+
+    // A number that was given up is used again: holds made under it now are found there, not where the old window went.
+    let mut model = daily(10);
+    model.record(U, &tokens(1), 20 * DAY).unwrap();
+    refusal(model.try_charge(U, &tokens(10), 0));
+    refusal(model.try_charge(U, &tokens(10), -5 * DAY));
+    for day in [20, 0] {
+        model.record(U, &tokens(1), 20 * DAY).unwrap();
+        refusal(model.try_charge(U, &tokens(10), day * DAY));
+        let hold = model.reserve(U, &tokens(1), day * DAY).unwrap().hold;
+        model.release(hold).unwrap();
+        assert_eq!(figures(&model, U, day * DAY)[0].1, 0);
+    }
+}
+
+#[test]
+fn afford_is_the_least_that_any_hard_budget_leaves() {
+    let usd = Limit { resource: "usd".into(), ..limit("usd", "user", Window::Day, Hard, Some(1)) };
+    let month = limit("month", "global", Window::Month, Hard, Some(100));
+    let mut model = Model::new(policy(vec![limit("day", "user", Window::Day, Hard, Some(50)), usd, month]));
+    model.try_charge(&["user:2"], &tokens(50), 0).unwrap();
+    model.try_charge(U, &tokens(20), DAY).unwrap();
+    assert_eq!(model.afford(U, TOKENS, DAY), Ok(Some(30)));
+    assert_eq!(model.afford(U, TOKENS, 3 * DAY), Ok(Some(30)), "the month is what binds now");
+    assert_eq!(model.afford(U, "usd", DAY), Ok(Some(1)));
+    let (reserved, amount) = model.reserve_up_to(U, TOKENS, 10, 1_000, DAY).unwrap();
+    assert_eq!((amount, figures(&model, U, DAY)), (30, vec![(20, 30), (0, 0), (70, 30)]));
+    let violations = refusal(model.reserve_up_to(U, TOKENS, 1, 5, DAY));
+    assert_eq!(
+        violations.iter().map(|v| (v.limit.as_str(), v.requested)).collect::<Vec<_>>(),
+        [("day", 1), ("month", 1)]
+    );
+    assert_eq!(refusal(model.reserve_up_to(U, TOKENS, 0, 5, DAY))[0].requested, 0);
+    model.commit(reserved.hold, &tokens(60), false).unwrap();
+    assert_eq!(model.afford(U, TOKENS, DAY), Ok(Some(0)));
+}
+
+#[test]
+fn usage_outlives_policies() {
+    let mut model = daily(100);
+    let hold = model.reserve(U, &tokens(60), 0).unwrap().hold;
+    model.set_policy(policy(vec![limit("other", "user", Window::Day, Hard, Some(5))]));
+    assert_eq!(figures(&model, U, 0), [(0, 0)]);
+    model.try_extend(hold, &tokens(5), 0).unwrap();
+    assert_eq!(figures(&model, U, 0), [(0, 5)]);
+    model.commit(hold, &tokens(62), false).unwrap();
+    assert_eq!((figures(&model, U, 0), model.charged_in("day", "user:1", 0)), (vec![(2, 0)], 60));
+    model.set_policy(policy(vec![limit("day", "user", Window::Day, Soft, Some(10))]));
+    assert_eq!(model.usage(U, 0).unwrap()[0].status, Status::Over);
+    model.set_policy(policy(vec![limit("day", "user", Window::Hour, Hard, Some(10))]));
+    assert_eq!(figures(&model, U, 0), [(0, 0)], "another window is another budget");
+}
+
+/// Invariant: at rest what is charged is what is used and held, no hard budget is over by admissions, refusals leave no trace, and the
+/// sum of what was settled is the sum of what is used.
+#[test]
+fn random_calls_keep_the_books() {
+    for seed in 1..=40_u64 {
+        let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mut next = |below: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 11) % below
+        };
+        let limits = vec![
+            limit("day", "user", Window::Day, Hard, Some(40)),
+            limit("life", "global", Window::Lifetime, Hard, Some(300)),
+        ];
+        let mut model = Model::new(policy(limits));
+        let (mut spent, mut open, mut at) = (0, Vec::new(), 0);
+        for step in 0..400 {
+            at += next(DAY as u64 / 8) as i64;
+            let user = format!("user:{}", next(3));
+            let (scope, amount) = ([user.as_str()], next(15));
+            let before = model.usage(&scope, at).unwrap();
+            match next(3) {
+                0 => match model.try_charge(&scope, &tokens(amount), at) {
+                    Ok(_) => spent += amount,
+                    Err(_) => assert_eq!(model.usage(&scope, at).unwrap(), before, "seed {seed} step {step}"),
+                },
+                1 => match model.reserve(&scope, &tokens(amount), at) {
+                    Ok(reserved) => open.push((reserved.hold, amount)),
+                    Err(_) => assert_eq!(model.usage(&scope, at).unwrap(), before, "seed {seed} step {step}"),
+                },
+                _ if !open.is_empty() => {
+                    let (hold, amount) = open.swap_remove(next(open.len() as u64) as usize);
+                    let actual = next(amount + 1);
+                    spent += actual;
+                    model.commit(hold, &tokens(actual), false).unwrap();
+                }
+                _ => {}
+            }
+            let usage = model.usage(&scope, at).unwrap();
+            let held: u64 = open.iter().map(|(_, held)| held).sum();
+            assert_eq!((usage[1].used, usage[1].held), (spent, held), "seed {seed} step {step}");
+            assert!(usage.iter().all(|u| u.used + u.held <= u.max.unwrap()), "seed {seed} step {step}");
+        }
+    }
+}
