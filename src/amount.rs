@@ -76,12 +76,25 @@ impl Unit {
 /// A small copyable handle. It belongs to the engine that gave it: another engine refuses it as unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Resource {
-    pub(crate) engine: u32,
-    pub(crate) index: u32,
+    /// The engine's number above the resource's: one comparison tells both.
+    bits: u64,
 }
 
 impl Resource {
+    pub(crate) const fn new(engine: u32, index: u32) -> Self {
+        Self { bits: (engine as u64) << u32::BITS | index as u64 }
+    }
+
+    pub(crate) const fn engine(self) -> u32 {
+        (self.bits >> u32::BITS) as u32
+    }
+
+    pub(crate) const fn index(self) -> usize {
+        (self.bits & u32::MAX as u64) as usize
+    }
+
     /// A cost of `amount` units of this resource (nano-dollars when its unit is [`Unit::Usd`]).
+    #[inline]
     pub fn of(self, amount: u64) -> Cost {
         Cost::of(self, amount)
     }
@@ -102,7 +115,7 @@ impl Resource {
 /// assert_eq!(cost.amount(usd), Some(250_000_000));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Cost {
     pub(crate) items: SmallVec<[(Resource, u64); 4]>,
     pub(crate) unpriced: bool,
@@ -117,9 +130,9 @@ impl Cost {
     /// A cost of `amount` units of one resource.
     #[inline]
     pub fn of(resource: Resource, amount: u64) -> Self {
-        let mut items = SmallVec::new();
-        items.push((resource, amount));
-        Self { items, unpriced: false }
+        // Written in place, with no question whether it fits.
+        let unused = (Resource::new(0, 0), 0);
+        Self { items: SmallVec::from_buf_and_len([(resource, amount), unused, unused, unused], 1), unpriced: false }
     }
 
     /// This cost with `amount` of `resource` added; a resource named twice adds up, saturating at `u64::MAX`, which no hard limit
@@ -185,6 +198,14 @@ impl Cost {
         }
         self.unpriced |= other.unpriced;
         self
+    }
+}
+
+impl Clone for Cost {
+    #[inline]
+    fn clone(&self) -> Self {
+        // A copy of the bytes; the derived one clones item by item.
+        Self { items: SmallVec::from_slice(&self.items), unpriced: self.unpriced }
     }
 }
 

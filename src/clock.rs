@@ -36,7 +36,8 @@ pub struct Clock(Kind);
 #[derive(Clone)]
 enum Kind {
     System,
-    Ticking(Arc<Ticker>),
+    /// The time, and the thread that keeps it for as long as a clone of the clock lives.
+    Ticking(Arc<AtomicI64>, #[expect(dead_code, reason = "held for its drop")] Arc<Ticker>),
     Manual(ManualClock),
     Host(Arc<dyn TimeSource>),
 }
@@ -53,7 +54,8 @@ impl Clock {
     /// # Errors
     /// When the system refuses to start the thread.
     pub fn ticking(tick: Duration) -> std::io::Result<Self> {
-        Ok(Self(Kind::Ticking(Arc::new(Ticker::start(tick.max(Duration::from_micros(100)))?))))
+        let ticker = Ticker::start(tick.max(Duration::from_micros(100)))?;
+        Ok(Self(Kind::Ticking(Arc::clone(&ticker.micros), Arc::new(ticker))))
     }
 
     /// A clock that stands still until it is told to move; for tests and replays. Keep a clone of `clock` to move it.
@@ -69,11 +71,16 @@ impl Clock {
     /// The instant now, up to one tick old.
     #[inline]
     pub fn now(&self) -> Timestamp {
+        if let Kind::Ticking(micros, _) = &self.0 {
+            // Pairs with the Release store of the ticker thread.
+            return Timestamp::from_micros(micros.load(Ordering::Acquire));
+        }
         match &self.0 {
             Kind::System => coarse_now(),
-            // Pairs with the Release store of the ticker thread and of `ManualClock::set`.
-            Kind::Ticking(ticker) => Timestamp::from_micros(ticker.micros.load(Ordering::Acquire)),
-            Kind::Manual(clock) => clock.now(),
+            Kind::Ticking(micros, _) | Kind::Manual(ManualClock { micros }) => {
+                // Pairs with the Release store of `ManualClock::set`.
+                Timestamp::from_micros(micros.load(Ordering::Acquire))
+            }
             Kind::Host(source) => source.now(),
         }
     }
@@ -81,7 +88,7 @@ impl Clock {
     /// The instant now, as precise as the source allows.
     pub(crate) fn now_precise(&self) -> Timestamp {
         match &self.0 {
-            Kind::System | Kind::Ticking(_) => precise_now(),
+            Kind::System | Kind::Ticking(..) => precise_now(),
             Kind::Manual(clock) => clock.now(),
             Kind::Host(source) => source.now(),
         }
@@ -92,7 +99,7 @@ impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = match &self.0 {
             Kind::System => "system",
-            Kind::Ticking(_) => "ticking",
+            Kind::Ticking(..) => "ticking",
             Kind::Manual(_) => "manual",
             Kind::Host(_) => "host",
         };
@@ -121,6 +128,7 @@ fn precise_now() -> Timestamp {
 }
 
 #[cfg(target_os = "linux")]
+#[inline]
 fn coarse_now() -> Timestamp {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
     Timestamp::from_micros(now.tv_sec.saturating_mul(1_000_000).saturating_add(now.tv_nsec / 1_000))
@@ -153,6 +161,7 @@ impl ManualClock {
     }
 
     /// The instant that the clock stands at.
+    #[inline]
     pub fn now(&self) -> Timestamp {
         Timestamp::from_micros(self.micros.load(Ordering::Acquire))
     }
@@ -218,8 +227,8 @@ mod tests {
     #[test]
     fn dropping_the_last_ticking_clock_ends_its_thread() {
         let clock = Clock::ticking(Duration::from_secs(3_600)).unwrap();
-        let Kind::Ticking(ticker) = &clock.0 else { unreachable!("a ticking clock") };
-        let shared = Arc::downgrade(&ticker.micros);
+        let Kind::Ticking(micros, _) = &clock.0 else { unreachable!("a ticking clock") };
+        let shared = Arc::downgrade(micros);
         drop(clock);
         assert!(shared.upgrade().is_none(), "the thread still holds the time");
     }

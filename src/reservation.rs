@@ -12,7 +12,6 @@ use smallvec::SmallVec;
 
 use crate::amount::Cost;
 use crate::charge::{self, Windows};
-use crate::engine::Core;
 use crate::meter::Settled;
 use crate::report::{Admission, Receipt};
 use crate::scope::{ChargeError, Plan, hold};
@@ -75,11 +74,10 @@ impl From<Cost> for Actual {
 /// ```
 #[must_use = "dropping a reservation settles it: unused amounts are released, dispatched ones charged"]
 pub struct Reservation {
-    core: Arc<Core>,
     first: Part,
     admission: Admission,
     state: AtomicU8,
-    grown: Mutex<Grown>,
+    grown: Mutex<Option<Box<Grown>>>,
     receipt: OnceLock<Receipt>,
 }
 
@@ -99,13 +97,12 @@ struct Grown {
 }
 
 impl Reservation {
-    pub(crate) fn new(core: Arc<Core>, plan: Arc<Plan>, cost: Cost, windows: Windows, admission: Admission) -> Self {
+    pub(crate) fn new(plan: Arc<Plan>, cost: Cost, windows: Windows, admission: Admission) -> Self {
         Self {
-            core,
             first: Part { plan, cost, windows },
             admission,
             state: AtomicU8::new(0),
-            grown: Mutex::new(Grown::default()),
+            grown: Mutex::new(None),
             receipt: OnceLock::new(),
         }
     }
@@ -113,7 +110,7 @@ impl Reservation {
     /// What is held, extensions included.
     pub fn held(&self) -> Cost {
         let mut cost = self.first.cost.clone();
-        for extension in &self.grown.lock().extensions {
+        for extension in self.grown.lock().iter().flat_map(|grown| &grown.extensions) {
             cost.add_all(&extension.cost);
         }
         cost
@@ -133,7 +130,7 @@ impl Reservation {
     /// Adds to what is known to have been used so far, as a stream tells of it. A drop after [`dispatched`](Self::dispatched) charges at
     /// least this; a commit goes by its own actual.
     pub fn observe(&self, cost: &Cost) {
-        self.grown.lock().observed.add_all(cost);
+        self.grown.lock().get_or_insert_default().observed.add_all(cost);
         self.state.fetch_or(GROWN, Ordering::AcqRel);
     }
 
@@ -147,21 +144,21 @@ impl Reservation {
         if self.state.load(Ordering::Acquire) & CLAIMED != 0 {
             return Err(ExtendError::Settled);
         }
-        let plan = self.first.plan.renewed(&self.core).map_err(ChargeError::from)?;
+        let plan = self.first.plan.renewed().map_err(ChargeError::from)?;
         plan.knows(&cost).map_err(ChargeError::from)?;
         let mut cost = cost;
         cost.items.retain(|(_, amount)| *amount > 0);
         if cost.items.is_empty() {
             return Ok(());
         }
-        let (windows, _) = hold(&self.core, &plan, &cost)?;
+        let (windows, _) = hold(&plan, &cost)?;
         let part = Part { plan, cost, windows };
         // A settlement that claimed before this bit was set does not look for extensions.
         if self.state.fetch_or(GROWN, Ordering::AcqRel) & CLAIMED != 0 {
             part.give_back();
             return Err(ExtendError::Settled);
         }
-        grown.extensions.push(part);
+        grown.get_or_insert_default().extensions.push(part);
         Ok(())
     }
 
@@ -209,7 +206,8 @@ impl Reservation {
             settle_parts([&self.first].into_iter(), charged(&self.first.cost, actual))
         } else {
             let total = charged(&self.held(), actual);
-            settle_parts(std::iter::once(&self.first).chain(&self.grown.lock().extensions), total)
+            let grown = self.grown.lock();
+            settle_parts(std::iter::once(&self.first).chain(grown.iter().flat_map(|grown| &grown.extensions)), total)
         };
         // Only the claimer sets it, once. Release pairs with the Acquire in `wait_for_settlement`.
         let _ = self.receipt.set(receipt.clone());
@@ -221,7 +219,7 @@ impl Reservation {
     fn give_back(&self, before: u8) {
         self.first.give_back();
         if before & GROWN != 0 {
-            self.grown.lock().extensions.iter().for_each(Part::give_back);
+            self.grown.lock().iter().flat_map(|grown| &grown.extensions).for_each(Part::give_back);
         }
         self.state.fetch_or(RELEASED, Ordering::Release);
     }
@@ -303,8 +301,8 @@ impl Drop for Reservation {
         if before & DISPATCHED == 0 {
             self.give_back(before);
         } else {
-            let observed = std::mem::take(&mut self.grown.get_mut().observed);
-            self.settle_at(before, Actual::AtLeast(observed));
+            let observed = self.grown.get_mut().as_mut().map(|grown| std::mem::take(&mut grown.observed));
+            self.settle_at(before, Actual::AtLeast(observed.unwrap_or_default()));
         }
     }
 }

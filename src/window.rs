@@ -169,6 +169,16 @@ impl Window {
         })
     }
 
+    /// Start of window 0 and length of each, in microseconds, for windows that all have one length.
+    pub(crate) fn grid(&self) -> Option<(i64, u64)> {
+        match *self {
+            Self::Minute | Self::Hour | Self::Day | Self::Week | Self::Every(_) => {
+                Some((self.start_of(0)?.as_micros(), self.shortest_micros()? as u64))
+            }
+            Self::Month | Self::Year | Self::Months(_) | Self::Lifetime => None,
+        }
+    }
+
     /// The shortest that a window of this kind can last, in microseconds; `None` for [`Window::Lifetime`].
     pub(crate) fn shortest_micros(&self) -> Option<i64> {
         Some(match *self {

@@ -5,18 +5,11 @@ use loom::thread;
 use super::*;
 use crate::clock::ManualClock;
 
-const TOKENS: Resource = Resource { engine: 1, index: 0 };
+const TOKENS: Resource = Resource::new(1, 0);
 
 fn seat(meter: &Arc<Meter>, max: u64) -> Seat {
-    Seat {
-        meter: Arc::clone(meter),
-        resource: TOKENS,
-        window: Window::Lifetime,
-        cap: Cap::Max(max),
-        enforcement: Enforcement::Hard,
-        limit: 0,
-        subject: 0,
-    }
+    meter.join();
+    Seat::new(Arc::clone(meter), TOKENS, Window::Lifetime, (Cap::Max(max), Enforcement::Hard), 0, 0)
 }
 
 struct Rig {

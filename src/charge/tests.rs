@@ -10,19 +10,14 @@ struct Rig {
     manual: ManualClock,
 }
 
-const TOKENS: Resource = Resource { engine: 1, index: 0 };
+const TOKENS: Resource = Resource::new(1, 0);
 
 fn rig(caps: &[(Enforcement, Cap)]) -> Rig {
     let manual = ManualClock::at("2026-02-04T12:00:00Z".parse().unwrap());
     let window = Window::Day;
-    let seat = |(limit, &(enforcement, cap)): (usize, &(Enforcement, Cap))| Seat {
-        meter: Arc::new(Meter::new(&window, window.index(manual.now()))),
-        resource: TOKENS,
-        window,
-        cap,
-        enforcement,
-        limit,
-        subject: 0,
+    let seat = |(limit, limits): (usize, &(Enforcement, Cap))| {
+        let meter = Arc::new(Meter::new(&window, window.index(manual.now())));
+        Seat::new(meter, TOKENS, window, (limits.1, limits.0), limit, 0)
     };
     Rig { seats: caps.iter().enumerate().map(seat).collect(), flights: Flights::new(), clock: (&manual).into(), manual }
 }
@@ -101,19 +96,14 @@ fn a_clock_that_jumped_ahead_locks_nobody_out_for_longer_than_the_next_window() 
 fn a_call_that_fits_is_not_refused_because_of_attempts_that_are_undone() {
     const ROUNDS: u64 = 20_000;
     let shared = Arc::new(Meter::new(&Window::Lifetime, 0));
-    let seat = |meter: &Arc<Meter>, max| Seat {
-        meter: Arc::clone(meter),
-        resource: TOKENS,
-        window: Window::Lifetime,
-        cap: Cap::Max(max),
-        enforcement: Enforcement::Hard,
-        limit: 0,
-        subject: 0,
+    let seat = |meter: &Arc<Meter>, max| {
+        Seat::new(Arc::clone(meter), TOKENS, Window::Lifetime, (Cap::Max(max), Enforcement::Hard), 0, 0)
     };
     let small = Arc::new(Meter::new(&Window::Lifetime, 0));
     // Two callers want 6 of the small budget's 10: one of them is undone on the shared one again and again.
     let pair = [seat(&shared, 16), seat(&small, 10)];
     let single = [seat(&shared, 16)];
+    join(&pair);
     let flights = Flights::new();
     let manual = ManualClock::at(Timestamp::UNIX_EPOCH);
     let clock = Clock::manual(&manual);

@@ -22,7 +22,7 @@ impl Names {
             self.resources.push(name.into());
             self.resources.len() - 1
         });
-        Resource { engine, index: index as u32 }
+        Resource::new(engine, index as u32)
     }
 
     fn rule(&mut self, limit: &Limit, resource: Resource) -> Rule {
@@ -92,7 +92,7 @@ impl InForce {
             .collect();
         let mut declared = vec![false; names.resources.len()];
         for (resource, _) in &resources {
-            declared[resource.index as usize] = true;
+            declared[resource.index()] = true;
         }
         Self { version, limits, engine, declared: declared.into(), resources, policy }
     }
@@ -100,7 +100,7 @@ impl InForce {
     /// Whether the policy declares the resource.
     #[inline]
     pub(crate) fn declares(&self, resource: Resource) -> bool {
-        resource.engine == self.engine && self.declared.get(resource.index as usize).is_some_and(|declared| *declared)
+        resource.engine() == self.engine && self.declared.get(resource.index()).is_some_and(|declared| *declared)
     }
 
     /// The declared resource of that name.

@@ -13,11 +13,13 @@
 //! `ended` or to `returned`, whichever comes first, they or the hand-over: both words only add, so the order does not matter.
 
 pub(crate) mod rule;
+mod slice;
 mod word;
 
-use crate::sync::{AtomicU32, AtomicU64, Ordering, spin_loop};
+use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering, spin_loop};
 use crate::window::Window;
 pub(crate) use rule::Gate;
+pub(crate) use slice::Slice;
 pub(crate) use word::{Layout, State};
 
 /// A budget's counters.
@@ -33,6 +35,8 @@ pub(crate) struct Meter {
     returned: AtomicU64,
     /// How many charges of this budget were undone because another budget of their scope had no room.
     undone: AtomicU32,
+    /// 1 once a scope has this budget together with another one that can refuse: from then on its charges may be undone.
+    joined: AtomicU8,
     layout: Layout,
 }
 
@@ -58,6 +62,7 @@ impl Meter {
             ended: AtomicU64::new(unused),
             returned: AtomicU64::new(unused),
             undone: AtomicU32::new(0),
+            joined: AtomicU8::new(0),
             layout,
         }
     }
@@ -80,7 +85,8 @@ impl Meter {
     }
 
     /// Charges `amount` and says what is charged then; or what left no room. An amount of 0 passes while anything is left.
-    #[inline]
+    #[allow(clippy::inline_always, reason = "measured: the common charge is one function this way")]
+    #[inline(always)]
     pub(crate) fn admit(&self, now: i64, amount: u64, gate: Gate) -> Result<State, State> {
         let layout = self.layout;
         let (before, after) =
@@ -119,6 +125,16 @@ impl Meter {
         self.settle(window, amount, 0);
         // Pairs with the Acquire load in `undone`: who sees this count sees the amount gone.
         self.undone.fetch_add(1, Ordering::Release);
+    }
+
+    /// Says that charges of this budget may be undone from now on. Before the first such charge.
+    pub(crate) fn join(&self) {
+        self.joined.store(1, Ordering::Release);
+    }
+
+    /// Whether charges of this budget may be undone. Who has seen such a charge (Acquire, in `peek`) sees the mark set before it.
+    pub(crate) fn is_joined(&self) -> bool {
+        self.joined.load(Ordering::Acquire) != 0
     }
 
     /// How many charges have been undone so far.
@@ -208,7 +224,8 @@ fn change(word: &AtomicU64, layout: Layout, near: i64, mut decide: impl FnMut(St
 ///
 /// Returns the states before and after. A decision that changes nothing writes nothing. Lock-free: a lost race means that another
 /// operation went through.
-#[inline]
+#[allow(clippy::inline_always, reason = "measured: the decision is folded into the loop this way")]
+#[inline(always)]
 fn transition<E>(
     word: &AtomicU64,
     layout: Layout,

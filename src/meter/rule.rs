@@ -37,10 +37,12 @@ pub(crate) const fn fits(state: State, amount: u64, gate: Gate) -> bool {
 #[inline]
 pub(crate) fn admit(layout: Layout, state: State, now: i64, amount: u64, gate: Gate) -> Result<State, State> {
     let state = effective(state, now);
-    if !fits(state, amount, gate) {
-        return Err(state);
+    match gate {
+        Gate::Open => Ok(State { amount: add(layout, state.amount, amount), ..state }),
+        // Within the max the sum is within the field.
+        Gate::Max(_) if fits(state, amount, gate) => Ok(State { amount: state.amount + amount, ..state }),
+        Gate::Max(_) => Err(state),
     }
-    Ok(State { amount: add(layout, state.amount, amount), ..state })
 }
 
 /// Settles a hold of `held` in window `window` at `actual`; `None` when that window has ended.

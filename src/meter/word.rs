@@ -44,23 +44,29 @@ impl Layout {
 
     #[inline]
     pub(crate) const fn pack(self, state: State) -> u64 {
-        if self.amount_bits == u64::BITS {
-            state.amount
-        } else {
-            (state.window as u64) << self.amount_bits | state.amount
-        }
+        self.above(state.window as u64) | state.amount
     }
 
     /// The state in `word`, its window the one nearest to `near` that has these low bits.
     #[inline]
     pub(crate) const fn unpack(self, word: u64, near: i64) -> State {
-        if self.amount_bits == u64::BITS {
-            return State { window: 0, amount: word };
-        }
-        let tag = word >> self.amount_bits;
+        // In the window `near` itself, as nearly always, the word is its tag and the amount: one subtraction tells.
+        let amount = word.wrapping_sub(self.above(near as u64));
+        if amount <= self.saturated() { State { window: near, amount } } else { self.unpack_other(word, near) }
+    }
+
+    #[inline(never)]
+    const fn unpack_other(self, word: u64, near: i64) -> State {
         // The distance in as many bits as the tag has, its sign extended: the shorter way round.
-        let distance = (tag.wrapping_sub(near as u64) << self.amount_bits) as i64 >> self.amount_bits;
+        let tag = word >> (self.amount_bits - 1) >> 1;
+        let distance = self.above(tag.wrapping_sub(near as u64)) as i64 >> (self.amount_bits - 1) >> 1;
         State { window: near.wrapping_add(distance), amount: word & self.saturated() }
+    }
+
+    /// `bits` moved above the amount; in two steps, as the amount may take the whole word.
+    #[inline]
+    const fn above(self, bits: u64) -> u64 {
+        bits << (self.amount_bits - 1) << 1
     }
 
     /// The amount as reports show it: a saturated count is "at least as much as can be said", `u64::MAX`.
@@ -83,9 +89,10 @@ mod tests {
             for index in [-70_000_000, -1, 0, 1, 20_488, 1_765_000_000] {
                 for distance in [-half_range / 2, -1, 0, 1, half_range / 2] {
                     for amount in [0, 1, layout.saturated() - 1, layout.saturated()] {
-                        let index = if window == Window::Lifetime { 0 } else { index };
+                        // A lifetime is window 0 to everybody.
+                        let (index, near) = if window == Window::Lifetime { (0, 0) } else { (index, index + distance) };
                         let state = State { window: index, amount };
-                        assert_eq!(layout.unpack(layout.pack(state), index + distance), state, "{text} {distance}");
+                        assert_eq!(layout.unpack(layout.pack(state), near), state, "{text} {distance}");
                     }
                 }
             }

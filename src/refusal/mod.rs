@@ -169,6 +169,7 @@ impl fmt::Display for Refusal {
         match (retry, resets_at) {
             (Retry::Never, _) if requested > max => f.write_str(": never fits")?,
             (Retry::Never, _) => f.write_str(" for good")?,
+            (_, Some(then)) if *then <= self.at => f.write_str(", resets now")?,
             (_, Some(then)) => write!(f, ", resets in {}", Countdown::between(self.at, *then))?,
             (_, None) => f.write_str(", until other calls end")?,
         }

@@ -1,0 +1,416 @@
+//! Accounts with windows: one subject each, of a kind of its own, and a limit for each window.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use encumber::{
+    BudgetUsage, Cap, ChargeError, Clock, Cost, Engine, Limit, Policy, Rates, RecordError, Refusal, Reservation,
+    Resource, Retry, Scope, ScopeError, SettleError, Status, Subject, Unit, Window,
+};
+use serde_json::{Map, Value, json};
+
+use crate::args::{self, Amount};
+use crate::{costs, windows};
+
+/// The accounts of a case in one engine.
+pub(crate) struct Accounts {
+    engine: Engine,
+    units: Resource,
+    exact: bool,
+    zero_is_unlimited: bool,
+    declared: Mutex<Vec<Account>>,
+    /// By id. An id's own lock is held while it is reserved, never while a reservation is settled.
+    holds: Mutex<HashMap<String, Arc<Slot>>>,
+}
+
+#[derive(Clone)]
+struct Account {
+    key: String,
+    kind: String,
+    limits: Vec<Declared>,
+}
+
+#[derive(Clone)]
+struct Declared {
+    name: String,
+    id: String,
+    window: Window,
+    cap: Cap,
+    warn_at: Option<u64>,
+    warn_percent: Option<u8>,
+}
+
+/// What an id names: a reservation, once one has been admitted under it.
+type Slot = Mutex<Option<Arc<Hold>>>;
+
+/// A reservation under the id that the case gave it.
+struct Hold {
+    keys: BTreeSet<String>,
+    amount: u64,
+    reservation: Reservation,
+    /// Whether an operation has ended it; the first that did gets to say so.
+    ended: AtomicBool,
+}
+
+/// Why there is no engine with these accounts.
+pub(crate) enum Unbuilt {
+    /// The configuration is wrong: every operation says so.
+    Wrong(&'static str),
+    /// The runner cannot read it: the case fails.
+    Unread(String),
+}
+
+impl From<String> for Unbuilt {
+    fn from(text: String) -> Self {
+        Self::Unread(text)
+    }
+}
+
+impl Accounts {
+    pub(crate) fn new(setup: &Value, clock: Clock, exact: bool) -> Result<Self, Unbuilt> {
+        let zero_is_unlimited = setup["zero_means"] == "unlimited";
+        let mut declared = Vec::new();
+        for (index, (key, account)) in args::fields(setup, "accounts")?.into_iter().enumerate() {
+            args::known_fields(account, &["windows"])?;
+            let kind = format!("a{index}");
+            let limits = args::list(account, "windows")?.iter().enumerate();
+            let limits =
+                limits.map(|(number, window)| Declared::read(window, format!("{kind}-w{number}"), zero_is_unlimited));
+            declared.push(Account { key: key.to_owned(), limits: limits.collect::<Result<_, _>>()?, kind });
+        }
+        let policy = policy(&declared, exact)?;
+        let engine = Engine::builder(policy).clock(clock).build();
+        let units = engine.resource("units").map_err(|error| error.to_string())?;
+        Ok(Self { engine, units, exact, zero_is_unlimited, declared: declared.into(), holds: Mutex::default() })
+    }
+
+    pub(crate) fn check(&self, step: &Value) -> Result<Value, String> {
+        let key = args::text(step, "key")?;
+        let amount = if step["amount"].is_null() { None } else { Some(Amount::of(&step["amount"])) };
+        let scope = match self.scope(&[key]) {
+            Ok(scope) => scope,
+            Err(error) => return Ok(refused_for(error)),
+        };
+        let answer = match amount {
+            None => scope.check(),
+            Some(amount) => match amount.whole() {
+                Some(amount) => scope.check_cost(&self.units.of(amount)),
+                None => return Ok(refused_for("invalid_amount")),
+            },
+        };
+        Ok(match answer {
+            Ok(_) => json!({
+                "allowed": true, "violated": null, "violated_all": [], "resets_at": null, "retry_at": null,
+                "never_fits": false,
+            }),
+            Err(error) => self.refused(&error),
+        })
+    }
+
+    pub(crate) fn record(&self, step: &Value) -> Result<Value, String> {
+        let key = args::text(step, "key")?;
+        let Some(amount) = args::amount(step, "amount")?.clamped() else {
+            return Ok(json!({ "error": "invalid_amount" }));
+        };
+        Ok(self.record_cost(key, self.units.of(amount)))
+    }
+
+    /// Records tokens as the tables of the policy weigh them.
+    pub(crate) fn record_tokens(&self, step: &Value) -> Result<Value, String> {
+        let key = args::text(step, "key")?;
+        let Some(usage) = costs::usage(step) else { return Ok(json!({ "error": "invalid_amount" })) };
+        let cost = self.engine.cost(&usage).map_err(|error| error.to_string())?;
+        Ok(self.record_cost(key, cost))
+    }
+
+    fn record_cost(&self, key: &str, cost: Cost) -> Value {
+        match self.scope(&[key]).and_then(|scope| scope.record(cost).map_err(|error| record_error(&error))) {
+            Ok(receipt) => json!({ "ok": true, "recorded": receipt.charged().amount(self.units) }),
+            Err(error) => json!({ "error": error }),
+        }
+    }
+
+    pub(crate) fn consume(&self, step: &Value) -> Result<Value, String> {
+        let key = args::text(step, "key")?;
+        let Some(amount) = args::amount(step, "amount")?.whole() else { return Ok(refused_for("invalid_amount")) };
+        let scope = match self.scope(&[key]) {
+            Ok(scope) => scope,
+            Err(error) => return Ok(refused_for(error)),
+        };
+        let answer = scope.try_charge(self.units.of(amount));
+        let mut result = match answer {
+            Ok(_) => json!({ "allowed": true }),
+            Err(error) => self.refused(&error),
+        };
+        merge(&mut result, &self.view(key, true));
+        Ok(result)
+    }
+
+    pub(crate) fn usage(&self, step: &Value) -> Result<Value, String> {
+        Ok(self.view(args::text(step, "key")?, false))
+    }
+
+    pub(crate) fn set_limit(&self, step: &Value) -> Result<Value, String> {
+        let key = args::text(step, "key")?;
+        let Some(cap) = args::cap(&step["limit"], self.zero_is_unlimited) else {
+            return Ok(json!({ "error": "invalid_limit" }));
+        };
+        let mut declared = lock(&self.declared);
+        let mut changed = declared.clone();
+        let Some(account) = changed.iter_mut().find(|account| account.key == key) else {
+            return Ok(json!({ "error": "unknown_account" }));
+        };
+        let named = |limit: &&mut Declared| step["window"].as_str().is_none_or(|name| limit.name == name);
+        let Some(limit) = account.limits.iter_mut().find(named) else {
+            return Ok(json!({ "error": "unknown_window" }));
+        };
+        limit.cap = cap;
+        match policy(&changed, self.exact) {
+            Ok(policy) => {
+                self.engine.set_policy(policy);
+                *declared = changed;
+                Ok(json!({ "ok": true, "limit": costs::shown(cap) }))
+            }
+            Err(_) => Ok(json!({ "error": "invalid_limit" })),
+        }
+    }
+
+    /// Holds under an id: the same keys and amount again while it is open are the same hold, anything else is a conflict.
+    pub(crate) fn reserve(&self, step: &Value) -> Result<Value, String> {
+        let (keys, id) = (args::texts(step, "keys")?, args::text(step, "id")?);
+        let Some(amount) = args::amount(step, "amount")?.whole() else { return Ok(refused_for("invalid_amount")) };
+        let asked: BTreeSet<String> = keys.iter().cloned().collect();
+        let slot = Arc::clone(lock(&self.holds).entry(id.to_owned()).or_default());
+        let mut slot = lock(&slot);
+        if let Some(hold) = &*slot {
+            let replayed = !hold.ended.load(Ordering::Acquire) && hold.keys == asked && hold.amount == amount;
+            return Ok(if replayed {
+                json!({ "allowed": true, "replayed": true, "per_key": self.per_key(&asked) })
+            } else {
+                json!({ "allowed": false, "replayed": false, "error": "conflict", "per_key": self.per_key(&asked) })
+            });
+        }
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let reserved = match self.scope(&keys) {
+            Ok(scope) => scope.reserve(self.units.of(amount)),
+            Err(error) => return Ok(refused_for(error)),
+        };
+        let mut result = match reserved {
+            Ok(reservation) => {
+                *slot =
+                    Some(Arc::new(Hold { keys: asked.clone(), amount, reservation, ended: AtomicBool::new(false) }));
+                json!({ "allowed": true, "blocked_by": [] })
+            }
+            Err(error) => {
+                let mut result = self.refused(&error);
+                let blocking = error.refusal().map(|refusal| blocked_by(refusal, &keys));
+                result["blocked_by"] = json!(blocking.unwrap_or_default());
+                result
+            }
+        };
+        result["replayed"] = json!(false);
+        result["per_key"] = self.per_key(&asked);
+        Ok(result)
+    }
+
+    pub(crate) fn finalize(&self, step: &Value) -> Result<Value, String> {
+        let ended = |outcome: &str| json!({ "outcome": outcome, "charged": 0, "overage": 0 });
+        let Some(actual) = args::amount(step, "actual")?.whole() else { return Ok(ended("invalid_amount")) };
+        let Some(hold) = self.hold(args::text(step, "id")?) else { return Ok(ended("unknown")) };
+        let mut result = match hold.reservation.commit(self.units.of(actual)) {
+            Ok(_) if hold.ended.swap(true, Ordering::AcqRel) => ended("replayed"),
+            Ok(receipt) => {
+                let amount = |cost: &Cost| cost.amount(self.units).unwrap_or(0);
+                let charged = amount(receipt.charged());
+                let overage = charged.saturating_sub(amount(&hold.reservation.held()));
+                json!({ "outcome": "settled", "charged": charged, "overage": overage })
+            }
+            Err(SettleError::Conflict | SettleError::Committed) => ended("conflict"),
+            Err(SettleError::Released) => ended("already_released"),
+            Err(error) => return Err(error.to_string()),
+        };
+        result["per_key"] = self.per_key(&hold.keys);
+        Ok(result)
+    }
+
+    pub(crate) fn release(&self, step: &Value) -> Result<Value, String> {
+        let Some(hold) = self.hold(args::text(step, "id")?) else { return Ok(json!({ "outcome": "unknown" })) };
+        let outcome = match hold.reservation.release() {
+            Ok(()) => {
+                hold.ended.store(true, Ordering::Release);
+                "released"
+            }
+            Err(SettleError::Committed) => "already_settled",
+            Err(SettleError::Released) => "already_released",
+            Err(error) => return Err(error.to_string()),
+        };
+        Ok(json!({ "outcome": outcome, "per_key": self.per_key(&hold.keys) }))
+    }
+
+    fn hold(&self, id: &str) -> Option<Arc<Hold>> {
+        let slot = Arc::clone(lock(&self.holds).get(id)?);
+        lock(&slot).clone()
+    }
+
+    fn account(&self, key: &str) -> Option<Account> {
+        lock(&self.declared).iter().find(|account| account.key == key).cloned()
+    }
+
+    /// The scope of these keys. A key that the case did not declare is of a kind that the policy does not know: the engine says so.
+    fn scope(&self, keys: &[&str]) -> Result<Scope, &'static str> {
+        let kind = |key: &str| self.account(key).map_or_else(|| "undeclared".to_owned(), |account| account.kind);
+        let subjects = keys.iter().map(|key| Subject::new(&kind(key), key)).collect::<Result<Vec<_>, _>>();
+        let subjects = subjects.map_err(|_| "invalid_key")?;
+        self.engine.scope(&subjects).map_err(|error| scope_error(&error))
+    }
+
+    /// What a refusal says: the first violated window, all of them, and when it helps to ask again.
+    fn refused(&self, error: &ChargeError) -> Value {
+        let refusal = match error {
+            ChargeError::Refused(refusal) => refusal,
+            ChargeError::Scope(error) => return refused_for(scope_error(error)),
+            _ => return refused_for("unknown_resource"),
+        };
+        let mut names = Vec::new();
+        for violation in refusal.violations() {
+            let limits = self.account(violation.subject.id()).map(|account| account.limits).unwrap_or_default();
+            names.extend(limits.into_iter().find(|limit| limit.id == *violation.limit).map(|limit| limit.name));
+        }
+        let retry_at = match refusal.retry() {
+            Retry::At(then) => Some(windows::shown(then)),
+            Retry::Unknown | Retry::Never => None,
+        };
+        let larger = |violation: &encumber::Violation| violation.requested.max(1) > violation.max;
+        json!({
+            "allowed": false,
+            "violated": names.first(),
+            "violated_all": names,
+            "resets_at": refusal.primary().resets_at.map(windows::shown),
+            "retry_at": retry_at,
+            "never_fits": refusal.retry() == Retry::Never && refusal.violations().any(larger),
+        })
+    }
+
+    fn per_key(&self, keys: &BTreeSet<String>) -> Value {
+        keys.iter().map(|key| (key.clone(), self.view(key, false))).collect::<Map<_, _>>().into()
+    }
+
+    /// The usage of an account: under `windows` by name, and flat when there is one window, or for the first one on demand.
+    fn view(&self, key: &str, flat: bool) -> Value {
+        let usage = self.scope(&[key]).and_then(|scope| scope.usage().map_err(|error| scope_error(&error)));
+        let (usage, account) = match (usage, self.account(key)) {
+            (Ok(usage), Some(account)) => (usage, account),
+            (Err(error), _) => return json!({ "error": error }),
+            (Ok(_), None) => return json!({ "error": "unknown_account" }),
+        };
+        let mut windows = Map::new();
+        for budget in &usage {
+            let name = account.limits.iter().find(|limit| limit.id == *budget.limit).map(|limit| limit.name.clone());
+            windows.insert(name.unwrap_or_else(|| budget.limit.to_string()), shown(budget));
+        }
+        let mut view = json!({ "windows": windows });
+        if let Some(first) = usage.first().filter(|_| flat || usage.len() == 1) {
+            merge(&mut view, &shown(first));
+        }
+        view
+    }
+}
+
+impl Declared {
+    fn read(window: &Value, id: String, zero_is_unlimited: bool) -> Result<Self, Unbuilt> {
+        args::known_fields(window, &["name", "period", "limit", "warn_at", "warn_pct", "seconds", "anchor"])?;
+        let cap = args::cap(&window["limit"], zero_is_unlimited).ok_or(Unbuilt::Wrong("invalid_limit"))?;
+        let warning = |name: &str| match Amount::of(&window[name]) {
+            Amount::Whole(at) => Ok(Some(at)),
+            _ if window[name].is_null() => Ok(None),
+            _ => Err(Unbuilt::Wrong("invalid_config")),
+        };
+        let percent = warning("warn_pct")?.map(u8::try_from).transpose();
+        Ok(Self {
+            name: args::text(window, "name")?.to_owned(),
+            id,
+            window: windows::window(window).map_err(Unbuilt::Wrong)?,
+            cap,
+            warn_at: warning("warn_at")?,
+            warn_percent: percent.map_err(|_| Unbuilt::Wrong("invalid_config"))?,
+        })
+    }
+}
+
+fn policy(accounts: &[Account], exact: bool) -> Result<Policy, Unbuilt> {
+    let rates = Rates::strict().weights("units", &costs::weights()?).rounding(costs::rounding(exact));
+    let mut policy = Policy::builder().resource("units", Unit::Count).rates(rates);
+    for Account { kind, limits, .. } in accounts {
+        policy = policy.kind(kind);
+        for Declared { id, window, cap, warn_at, warn_percent, .. } in limits {
+            let mut limit = Limit::new(id, kind, "units", *window, *cap).warn_percent(*warn_percent);
+            if let Some(amount) = warn_at {
+                limit = limit.warn_at(*amount);
+            }
+            policy = policy.limit(limit);
+        }
+    }
+    policy.build().map_err(|_| Unbuilt::Wrong("invalid_config"))
+}
+
+/// The keys whose budgets had no room, in the order in which they were asked for.
+fn blocked_by(refusal: &Refusal, keys: &[&str]) -> Vec<String> {
+    let mut blocking: Vec<_> = refusal.violations().map(|violation| violation.subject.id()).collect();
+    blocking.sort_by_key(|id| keys.iter().position(|key| key == id));
+    blocking.dedup();
+    blocking.into_iter().map(str::to_owned).collect()
+}
+
+/// A budget as results write it.
+fn shown(budget: &BudgetUsage) -> Value {
+    let percent = budget.percent().map(|percent| f64::from(percent.tenths()) / 10.0);
+    json!({
+        "used": budget.used,
+        "held": budget.held,
+        "limit": costs::shown(budget.cap),
+        "remaining": costs::shown(budget.remaining()),
+        "status": status(budget.status),
+        "percent": percent,
+        "window_start": budget.bounds.map(|bounds| windows::shown(bounds.start)),
+        "resets_at": budget.resets_at().map(windows::shown),
+    })
+}
+
+/// These cases know one word for all that is used up.
+fn status(status: Status) -> &'static str {
+    match status {
+        Status::Exhausted | Status::Over => "blocked",
+        other => other.name(),
+    }
+}
+
+fn scope_error(error: &ScopeError) -> &'static str {
+    match error {
+        ScopeError::UnknownKind { .. } => "unknown_account",
+        ScopeError::Subject(_) => "invalid_key",
+        _ => "too_many_budgets",
+    }
+}
+
+fn record_error(error: &RecordError) -> &'static str {
+    match error {
+        RecordError::Scope(error) => scope_error(error),
+        _ => "unknown_resource",
+    }
+}
+
+fn refused_for(error: &str) -> Value {
+    json!({ "allowed": false, "error": error })
+}
+
+/// Adds the fields of `more`.
+fn merge(result: &mut Value, more: &Value) {
+    for (name, value) in more.as_object().into_iter().flatten() {
+        result[name] = value.clone();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,115 @@
+//! What a case acts on, and which code runs which operation.
+
+use encumber::{Clock, ManualClock, Timestamp};
+use serde_json::{Value, json};
+
+use crate::accounts::{Accounts, Unbuilt};
+use crate::agents::Agents;
+use crate::spending::Spending;
+use crate::{args, costs, messages, parallel, windows};
+
+/// Where the clock stands in a case that names no instant.
+const START: &str = "2026-04-03T00:00:00Z";
+
+/// The engines of a case and their clock.
+pub(crate) struct World {
+    clock: ManualClock,
+    accounts: Result<Accounts, &'static str>,
+    agents: Agents,
+    spending: Result<Spending, &'static str>,
+    zero_is_unlimited: bool,
+    /// Whether the case says that it is about exact arithmetic, not about the dialect's.
+    exact: bool,
+}
+
+impl World {
+    pub(crate) fn new(case: &Value) -> Result<Self, String> {
+        let setup = &case["setup"];
+        let known = ["accounts", "agents", "hierarchy", "zero_means", "exact", "mode", "profile", "rounding"];
+        args::known_fields(setup, &known)?;
+        let first = case["steps"].as_array().into_iter().flatten().find_map(|step| step["at"].as_str());
+        let start = first.unwrap_or(START);
+        let clock = ManualClock::at(start.parse().map_err(|error| format!("at: {error}"))?);
+        let exact = costs::says_exact(setup) || names_exact_mode(case);
+        Ok(Self {
+            accounts: built(Accounts::new(setup, Clock::manual(&clock), exact))?,
+            agents: Agents::new(setup, &clock)?,
+            spending: built(Spending::new(&setup["hierarchy"], clock.clone()))?,
+            zero_is_unlimited: setup["zero_means"] == "unlimited",
+            exact,
+            clock,
+        })
+    }
+
+    /// Runs one step at its instant.
+    pub(crate) fn step(&self, step: &Value) -> Result<Value, String> {
+        if !step["at"].is_null() {
+            self.clock.set(args::instant(step, "at")?);
+        }
+        let (op, args) = (args::text(step, "op")?, &step["args"]);
+        if op == "parallel" { parallel::parallel(args, |op, args| self.run(op, args)) } else { self.run(op, args) }
+    }
+
+    fn run(&self, op: &str, args: &Value) -> Result<Value, String> {
+        match op {
+            "period_bounds" => Ok(windows::period_bounds(args, self.now())),
+            "window_label" => Ok(windows::window_label(args, self.now())),
+            "parse_duration" => windows::parse_duration(args),
+            "weigh" => costs::weigh(args, self.exact),
+            "price_cost" => Ok(costs::price_cost(args)),
+            "accumulate" => costs::accumulate(args),
+            "estimate_reserve" => Ok(costs::estimate_reserve(args)),
+            "tier_limits" => costs::tier_limits(args),
+            "limit_message" => messages::limit_message(args, self.now()),
+            "llm_message" => messages::llm_message(args, self.now()),
+            "usage_percent" => messages::usage_percent(args, self.zero_is_unlimited),
+            "check" => self.with_accounts(|accounts| accounts.check(args)),
+            "record" => self.with_accounts(|accounts| accounts.record(args)),
+            "record_tokens" => self.with_accounts(|accounts| accounts.record_tokens(args)),
+            "consume" => self.with_accounts(|accounts| accounts.consume(args)),
+            "usage" => self.with_accounts(|accounts| accounts.usage(args)),
+            "set_limit" => self.with_accounts(|accounts| accounts.set_limit(args)),
+            "reserve" => self.with_accounts(|accounts| accounts.reserve(args)),
+            "finalize" => self.with_accounts(|accounts| accounts.finalize(args)),
+            "release" => self.with_accounts(|accounts| accounts.release(args)),
+            "agent_consume" => self.agents.consume(args),
+            "agent_check" => self.agents.check(args),
+            "agent_status" => self.agents.status(args),
+            "agent_reset" => self.agents.reset(args),
+            "agent_set_cost" => self.agents.set_cost(args),
+            "resolve_limit" => self.with_spending(|spending| spending.resolve_limit(args)),
+            "spend" => self.with_spending(|spending| spending.spend(args)),
+            "spend_status" => self.with_spending(|spending| spending.spend_status(args)),
+            unknown => Err(format!("the runner knows no operation {unknown:?}")),
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn with_accounts(&self, run: impl FnOnce(&Accounts) -> Result<Value, String>) -> Result<Value, String> {
+        self.accounts.as_ref().map_or_else(|error| Ok(json!({ "allowed": false, "error": error })), run)
+    }
+
+    fn with_spending(&self, run: impl FnOnce(&Spending) -> Result<Value, String>) -> Result<Value, String> {
+        self.spending.as_ref().map_or_else(|error| Ok(json!({ "error": error })), run)
+    }
+}
+
+/// A wrong configuration is something that operations report; an unreadable one is not.
+fn built<T>(result: Result<T, Unbuilt>) -> Result<Result<T, &'static str>, String> {
+    match result {
+        Ok(built) => Ok(Ok(built)),
+        Err(Unbuilt::Wrong(error)) => Ok(Err(error)),
+        Err(Unbuilt::Unread(fault)) => Err(fault),
+    }
+}
+
+/// Whether the words of a case say that it runs in exact mode.
+fn names_exact_mode(case: &Value) -> bool {
+    ["title", "note", "requires"].into_iter().any(|field| {
+        let text = case[field].as_str().unwrap_or_default().to_lowercase().replace(['_', '-'], " ");
+        text.contains("exact mode")
+    })
+}
