@@ -95,7 +95,8 @@
 //! )?;
 //! let engine = Engine::new(policy);
 //! let usage = Usage::new().model("claude-haiku-4-5-20251001").with(TokenClass::Input, 10_000).with(TokenClass::Output, 500);
-//! engine.scope(["user:7"])?.try_charge(engine.cost(&usage)?)?;
+//! let admission = engine.scope(["user:7"])?.try_charge(engine.cost(&usage)?)?;
+//! assert!(!admission.is_over()); // no soft limit is passed
 //!
 //! let error = Policy::from_toml("[resources]\nusd = \"euro\"").unwrap_err();
 //! assert_eq!(error.to_string(), "line 2: resources.usd: expected \"usd\" or \"count\", found \"euro\"");
@@ -115,7 +116,7 @@
 //! # Concurrency
 //!
 //! Each budget is one atomic word that holds the window's number and the charged amount, so admission, settlement and rollover are single
-//! compare-and-swap steps. All handles are `Send` and `Sync`; operations never wait for each other on the way to an admission. A refusal is
+//! compare-and-swap steps. All handles are `Send` and `Sync`; an operation that finds room waits for nobody. A refusal is
 //! the cold path: the clock is read again precisely, and with several budgets it waits, bounded, for attempts that may be undone, so that
 //! no call is refused because of another one that is itself refused. Nothing of the crate has to be held across an `.await` but a
 //! [`Reservation`], which is owned and `Send`. See [`Scope`](Scope#concurrency) for what holds when, [`Reservation`] for races between

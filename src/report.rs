@@ -15,7 +15,6 @@ use crate::window::{Bounds, Window};
 /// An operation that was let through.
 ///
 /// Budgets are named by their position in [`Scope::usage`](crate::Scope::usage).
-#[must_use = "a soft budget may be over"]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Admission {
     over: SeatSet,

@@ -308,11 +308,12 @@ impl Scope {
     /// policy in force does not declare; [`ChargeError::Scope`] when that policy does not know one of the kinds. Nothing is charged.
     #[allow(clippy::inline_always, reason = "measured: the common charge is one function in the caller this way")]
     #[inline(always)]
+    #[allow(clippy::needless_pass_by_value, reason = "a cost is made for the call; reserve keeps it")]
     pub fn try_charge(&self, cost: Cost) -> Result<Admission, ChargeError> {
-        if let Some(single) = &self.single {
-            if self.core.live.version() == self.version && single.charge(&cost, self.clock.now()) {
-                return Ok(Admission::default());
-            }
+        if let Some(single) = &self.single
+            && self.core.live.version() == self.version && single.charge(&cost, self.clock.now())
+        {
+            return Ok(Admission::default());
         }
         self.try_charge_all(&cost)
     }

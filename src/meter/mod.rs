@@ -109,15 +109,13 @@ impl Meter {
         let layout = self.layout;
         let settled =
             transition(&self.word, layout, window, |state| rule::settle(layout, state, window, held, actual).ok_or(()));
-        match settled {
-            Ok((_, after)) => Settled::Current { charged: after.amount },
-            Err(()) => {
-                let (word, amount) =
-                    if actual >= held { (&self.ended, actual - held) } else { (&self.returned, held - actual) };
-                change(word, layout, window, |state| rule::accumulate(layout, state, window, amount));
-                Settled::Late { charged: self.ended_in(window) }
-            }
+        if let Ok((_, after)) = settled {
+            return Settled::Current { charged: after.amount };
         }
+        let (word, amount) =
+            if actual >= held { (&self.ended, actual - held) } else { (&self.returned, held - actual) };
+        change(word, layout, window, |state| rule::accumulate(layout, state, window, amount));
+        Settled::Late { charged: self.ended_in(window) }
     }
 
     /// Takes back a charge that is not to be: like settling it at 0, and counted for those who look for traces of it.

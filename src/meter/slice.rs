@@ -43,6 +43,7 @@ impl Slice {
         let on_calendar = self.grid.1 == 0;
         let day = at.as_micros().div_euclid(MICROS_PER_DAY);
         if on_calendar {
+            // Relaxed: a hint, checked on the next line.
             let known = Days::unpack(self.memo.load(Ordering::Relaxed));
             if known.holds(day) {
                 return known.index;
@@ -52,6 +53,7 @@ impl Slice {
         if at.as_micros().unsigned_abs() < MEMO_MICROS_MAX as u64 {
             let memo = if on_calendar { Days::of(&self.window, index).map(Days::pack) } else { Some(index as u64) };
             if let Some(memo) = memo {
+                // Relaxed: pairs with the loads above, which check what they read.
                 self.memo.store(memo, Ordering::Relaxed);
             }
         }

@@ -241,7 +241,7 @@ impl Policy {
     /// The first thing that is wrong, with its line and key. Nothing is taken over from a policy with an error.
     #[cfg(feature = "toml")]
     pub fn from_toml(text: &str) -> Result<Self, PolicyError> {
-        read::policy(toml::parse(text)?)
+        read::policy(&toml::parse(text)?)
     }
 
     /// Reads a policy from JSON text: the same tables and keys as in TOML.
@@ -250,7 +250,7 @@ impl Policy {
     /// The first thing that is wrong, with its line and key. Nothing is taken over from a policy with an error.
     #[cfg(feature = "json")]
     pub fn from_json(text: &str) -> Result<Self, PolicyError> {
-        read::policy(json::parse(text)?)
+        read::policy(&json::parse(text)?)
     }
 
     /// The limits, in the policy's order: the first that is violated is the one that a refusal names first.

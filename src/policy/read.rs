@@ -96,8 +96,8 @@ impl<'a> At<'a> {
 /// Keys that describe costs rather than name a resource in `[cost]`.
 const COST_KEYS: [&str; 4] = ["operations", "rounding", "unknown_operation", "unknown_model"];
 
-pub(super) fn policy(document: Node) -> Read<Policy> {
-    let root = At { node: &document, path: String::new() };
+pub(super) fn policy(document: &Node) -> Read<Policy> {
+    let root = At { node: document, path: String::new() };
     let entries = root.entries()?;
     let find = |name: &str| entries.iter().find(|(key, _)| *key == name).map(|(_, at)| at.clone());
     for (name, at) in &entries {

@@ -153,11 +153,8 @@ impl fmt::Display for Refusal {
             &self.primary;
         let amount = |amount: u64| unit.format(amount);
         write!(f, "{} limit {limit} of ", window.adjective())?;
-        if f.alternate() {
-            write!(f, "{:?}", subject.as_str())?
-        } else {
-            write!(f, "{subject:?}")?
-        }
+        let name = if f.alternate() { format!("{:?}", subject.as_str()) } else { format!("{subject:?}") };
+        f.write_str(&name)?;
         if *remaining == 0 {
             write!(f, " is used up ({} {resource})", amount(*max))?;
         } else {
