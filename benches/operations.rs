@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use encumber::{
-    Cap, Clock, Engine, Limit, ManualClock, Policy, Price, Rates, Resource, Scope, Timestamp, TokenClass, Unit, Usage, Window,
+    Cap, Clock, Engine, Limit, ManualClock, Policy, Price, Rates, Resource, Scope, Timestamp, TokenClass, Unit, Usage,
+    Window,
 };
 
 struct Rig {

@@ -327,6 +327,24 @@ fn gcd(a: u128, b: u128) -> u128 {
     a.max(1)
 }
 
+/// The decimal if it ends within 38 digits, else the fraction: `0.1`, `1/3`.
+impl fmt::Display for Ratio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { numerator, denominator } = *self;
+        let powers = (0..=38_u32).map(|digits| (digits, 10_u128.pow(digits)));
+        let ends = powers.into_iter().find(|(_, power)| power % denominator == 0);
+        let scaled =
+            ends.and_then(|(digits, power)| Some((digits, power, numerator.checked_mul(power / denominator)?)));
+        match scaled {
+            Some((0, ..)) => write!(f, "{numerator}"),
+            Some((digits, power, scaled)) => {
+                write!(f, "{}.{:0width$}", scaled / power, scaled % power, width = digits as usize)
+            }
+            None => write!(f, "{numerator}/{denominator}"),
+        }
+    }
+}
+
 impl From<u32> for Ratio {
     fn from(whole: u32) -> Self {
         Self { numerator: whole.into(), denominator: 1 }

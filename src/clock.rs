@@ -171,10 +171,13 @@ impl ManualClock {
         self.micros.store(at.as_micros(), Ordering::Release);
     }
 
-    /// Moves the clock ahead. Two threads that advance at once both count.
+    /// Moves the clock ahead, at most to [`Timestamp::MAX`]. Two threads that advance at once both count.
     pub fn advance(&self, by: Duration) {
         let micros = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
-        self.micros.fetch_add(micros, Ordering::AcqRel);
+        let before = self.micros.fetch_add(micros, Ordering::AcqRel);
+        if before.checked_add(micros).is_none() {
+            self.set(Timestamp::MAX);
+        }
     }
 }
 
@@ -222,6 +225,13 @@ mod tests {
                 assert!(coarse <= clock.now_precise(), "{clock:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_manual_clock_stops_at_the_end_of_time() {
+        let clock = ManualClock::at(Timestamp::from_seconds(1));
+        clock.advance(Duration::MAX);
+        assert_eq!(clock.now(), Timestamp::MAX);
     }
 
     #[test]

@@ -420,6 +420,11 @@ impl Rates {
         self
     }
 
+    /// How costs are rounded.
+    pub fn rounds(&self) -> Rounding {
+        self.rounding
+    }
+
     /// The price of the model `name`, if the table has one.
     pub fn price_of(&self, name: &str) -> Option<&Price> {
         self.prices.get(name).map(|pricing| &pricing.price)

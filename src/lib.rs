@@ -153,3 +153,8 @@ pub use scope::{AffordError, ChargeError, RecordError, Scope, ScopeError, Subjec
 pub use subject::{NAME_BYTES_MAX, SUBJECT_ID_BYTES_MAX, Subject, SubjectError, is_name};
 pub use time::{Timestamp, TimestampError};
 pub use window::{Bounds, Countdown, Grid, Period, PeriodError, Window, WindowError};
+
+/// The README's program runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

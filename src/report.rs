@@ -63,7 +63,7 @@ impl Receipt {
         &self.overages
     }
 
-    /// Whether a window that it belongs to had ended: it is charged there, and no newer window knows of it.
+    /// Whether a budget had gone on to a newer window: it is charged in the one it belongs to, and the newer one knows nothing of it.
     pub fn is_late(&self) -> bool {
         self.late
     }

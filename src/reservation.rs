@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 
 use crate::amount::Cost;
 use crate::charge::{self, Windows};
+use crate::cost::{CostError, Usage};
 use crate::meter::Settled;
 use crate::report::{Admission, Receipt};
 use crate::scope::{ChargeError, Plan, hold};
@@ -139,27 +140,35 @@ impl Reservation {
     /// # Errors
     /// [`ExtendError::Charge`] when there is no room or a resource is unknown: the reservation stays as it was.
     /// [`ExtendError::Settled`] when it has been settled.
-    pub fn try_extend(&self, cost: Cost) -> Result<(), ExtendError> {
-        let mut grown = self.grown.lock();
+    pub fn try_extend(&self, mut cost: Cost) -> Result<Admission, ExtendError> {
         if self.state.load(Ordering::Acquire) & CLAIMED != 0 {
             return Err(ExtendError::Settled);
         }
         let plan = self.first.plan.renewed().map_err(ChargeError::from)?;
         plan.knows(&cost).map_err(ChargeError::from)?;
-        let mut cost = cost;
         cost.items.retain(|(_, amount)| *amount > 0);
         if cost.items.is_empty() {
-            return Ok(());
+            return Ok(Admission::default());
         }
-        let (windows, _) = hold(&plan, &cost)?;
+        let (windows, admission) = hold(&plan, &cost)?;
         let part = Part { plan, cost, windows };
-        // A settlement that claimed before this bit was set does not look for extensions.
+        let mut grown = self.grown.lock();
+        // A settlement that claimed before this bit was set does not look for extensions; one that claims after it waits for the lock.
         if self.state.fetch_or(GROWN, Ordering::AcqRel) & CLAIMED != 0 {
+            drop(grown);
             part.give_back();
             return Err(ExtendError::Settled);
         }
         grown.get_or_insert_default().extensions.push(part);
-        Ok(())
+        Ok(admission)
+    }
+
+    /// What a usage costs by the tables of the policy that the reservation was made under, whatever has been put in force since.
+    ///
+    /// # Errors
+    /// When the model or the operation is not in those tables and they refuse what is not.
+    pub fn cost(&self, usage: &Usage) -> Result<Cost, CostError> {
+        self.first.plan.in_force.cost(usage, None)
     }
 
     /// Settles with what the call really took. Above the hold it is charged in full, which may carry budgets past their max and is
@@ -173,7 +182,9 @@ impl Reservation {
     pub fn commit(&self, actual: impl Into<Actual>) -> Result<Receipt, SettleError> {
         let actual = actual.into();
         let (Actual::Exact(cost) | Actual::AtLeast(cost)) = &actual;
-        self.first.plan.knows(cost).map_err(|_| SettleError::UnknownResource)?;
+        if !self.knows(cost) {
+            return Err(SettleError::UnknownResource);
+        }
         let before = self.state.fetch_or(CLAIMED, Ordering::AcqRel);
         if before & CLAIMED == 0 {
             return Ok(self.settle_at(before, actual));
@@ -198,6 +209,15 @@ impl Reservation {
         }
         self.wait_for_settlement();
         Err(if self.receipt.get().is_some() { SettleError::Committed } else { SettleError::Released })
+    }
+
+    /// Whether each resource is declared by the policy that some part was admitted under.
+    fn knows(&self, cost: &Cost) -> bool {
+        let declared = |part: &Part, resource| part.plan.in_force.declares(resource);
+        cost.items.iter().all(|&(resource, _)| {
+            declared(&self.first, resource)
+                || self.grown.lock().iter().flat_map(|grown| &grown.extensions).any(|part| declared(part, resource))
+        })
     }
 
     /// Settles; the caller has claimed. `before` is the state it claimed from.

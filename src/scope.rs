@@ -311,7 +311,8 @@ impl Scope {
     #[allow(clippy::needless_pass_by_value, reason = "a cost is made for the call; reserve keeps it")]
     pub fn try_charge(&self, cost: Cost) -> Result<Admission, ChargeError> {
         if let Some(single) = &self.single
-            && self.core.live.version() == self.version && single.charge(&cost, self.clock.now())
+            && self.core.live.version() == self.version
+            && single.charge(&cost, self.clock.now())
         {
             return Ok(Admission::default());
         }
@@ -447,7 +448,8 @@ impl Scope {
         let plan = self.plan()?;
         plan.knows(cost)?;
         let now = self.clock.now();
-        match charge::charge(&plan.seats, &self.core.flights, &self.clock, Ask::Charge(cost), now, None) {
+        match charge::charge(&plan.seats, &self.core.flights, &self.clock, Ask::Charge(cost), now, &mut Windows::new())
+        {
             Ok(passed) => Ok(passed.into()),
             Err(refused) => Err(refused_error(&plan, &refused)),
         }
@@ -469,7 +471,7 @@ pub(crate) fn hold(plan: &Plan, cost: &Cost) -> Result<(Windows, Admission), Cha
     let core = &plan.core;
     let mut windows = Windows::new();
     let now = core.clock.now();
-    match charge::charge(&plan.seats, &core.flights, &core.clock, Ask::Hold(cost), now, Some(&mut windows)) {
+    match charge::charge(&plan.seats, &core.flights, &core.clock, Ask::Hold(cost), now, &mut windows) {
         Ok(passed) => {
             charge::hold(&plan.seats, cost, &windows);
             Ok((windows, passed.into()))

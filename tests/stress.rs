@@ -8,7 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use encumber::{
-    Cap, ChargeError, Clock, Cost, Engine, Enforcement, Limit, ManualClock, Policy, Resource, Scope, Timestamp, Unit, Window,
+    Cap, ChargeError, Clock, Cost, Enforcement, Engine, Limit, ManualClock, Policy, Resource, Scope, Timestamp, Unit,
+    Window,
 };
 
 const THREADS: u64 = 8;
@@ -153,8 +154,14 @@ fn windows_roll_over_under_threads(limits: Vec<Limit>, top: &str) {
             admitted.fetch_add(1, Ordering::Relaxed);
         }
         let now = watcher.usage().unwrap();
-        assert!(now.iter().any(|usage| usage.charged() == MAX), "a budget is exactly full; seed {SEED:#x}, window {window}");
-        assert!(now.iter().all(|usage| usage.charged() <= MAX && usage.held == 0), "seed {SEED:#x}, window {window}: {now:?}");
+        assert!(
+            now.iter().any(|usage| usage.charged() == MAX),
+            "a budget is exactly full; seed {SEED:#x}, window {window}"
+        );
+        assert!(
+            now.iter().all(|usage| usage.charged() <= MAX && usage.held == 0),
+            "seed {SEED:#x}, window {window}: {now:?}"
+        );
         let before = Timestamp::from_micros(rig.clock.now().as_micros() - 60_000_000);
         let ended = watcher.usage_at(before).unwrap().into_iter().flatten().find(|usage| &*usage.limit == top).unwrap();
         assert!(ended.charged() <= MAX, "seed {SEED:#x}, window {window}: {ended:?}");
@@ -245,7 +252,8 @@ fn refused_attempts_never_make_a_fitting_call_fail() {
 fn policies_are_swapped_under_traffic() {
     const SWAPS: u64 = 2_000;
     let caps = [40_000_u64, 60_000];
-    let with_cap = |cap: u64| policy([limit("top", "global", cap), limit("other", "user", MAX).enforcement(Enforcement::Soft)]);
+    let with_cap =
+        |cap: u64| policy([limit("top", "global", cap), limit("other", "user", MAX).enforcement(Enforcement::Soft)]);
     let rig = rig([limit("top", "global", caps[0]), limit("other", "user", MAX).enforcement(Enforcement::Soft)]);
     let admitted = AtomicU64::new(0);
     let stop = AtomicBool::new(false);

@@ -1,6 +1,6 @@
 //! One budget: what is charged and held in each of its windows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::calendar::Window;
 
@@ -26,11 +26,14 @@ pub(crate) struct Budget {
     window: Window,
     current: Option<i64>,
     windows: BTreeMap<i64, Count>,
+    /// Numbers that were counted under before a window was renumbered below them.
+    given_up: BTreeSet<i64>,
+    repeats: bool,
 }
 
 impl Budget {
     pub(crate) fn new(window: Window) -> Self {
-        Self { window, current: None, windows: BTreeMap::new() }
+        Self { window, current: None, windows: BTreeMap::new(), given_up: BTreeSet::new(), repeats: false }
     }
 
     /// The window that an operation at `at` belongs to.
@@ -39,27 +42,23 @@ impl Budget {
         self.current.map_or(index, |current| current.max(index))
     }
 
-    /// What an operation in `index` sees; a window ahead of the current one is fresh.
-    pub(crate) fn seen(&self, index: i64) -> Count {
-        if self.is_ahead(index) { Count::default() } else { self.remembered(index) }
-    }
-
-    /// What was counted in `index`.
-    pub(crate) fn remembered(&self, index: i64) -> Count {
+    /// What is counted in `index`; a window ahead of the current one is fresh.
+    pub(crate) fn count(&self, index: i64) -> Count {
         self.windows.get(&index).copied().unwrap_or_default()
     }
 
     /// Makes `index` the current window unless a later one is.
     pub(crate) fn enter(&mut self, index: i64) {
         if self.is_ahead(index) {
+            self.repeats |= self.given_up.contains(&index);
             self.windows.insert(index, Count::default());
             self.current = Some(index);
         }
     }
 
-    /// Charges `amount` in `index`, of which it is the hold when `holds`. A charge of 0 changes nothing; a hold of 0 enters the window.
+    /// Charges `amount` in `index`, of which it is the hold when `holds`. An amount of 0 changes nothing.
     pub(crate) fn charge(&mut self, index: i64, amount: u64, holds: bool) {
-        if amount == 0 && !holds {
+        if amount == 0 {
             return;
         }
         self.enter(index);
@@ -85,13 +84,32 @@ impl Budget {
         index
     }
 
+    /// Whether `index` has ended: a later window is the current one.
+    pub(crate) fn has_ended(&self, index: i64) -> bool {
+        self.current.is_some_and(|current| current > index)
+    }
+
+    /// Whether another window began and ended after `index`, or began and was renumbered.
+    pub(crate) fn has_ended_before_another(&self, index: i64) -> bool {
+        let Some(current) = self.current.filter(|current| *current > index) else { return false };
+        self.windows.range(index + 1..current).next().is_some() || !self.given_up.is_empty()
+    }
+
+    /// Whether two windows were counted under one number, or will be by a call at `at`, or the window of `at` was given up.
+    pub(crate) fn repeats(&self, at: i64) -> bool {
+        let numbers = [self.effective(at), self.window.index(at)];
+        self.repeats || numbers.iter().any(|number| self.given_up.contains(number))
+    }
+
     /// Renumbers a current window that lies more than one ahead of `at` as the one after `at`'s. What is charged stays; what was held
-    /// counts as used.
+    /// counts as used. Windows in between, through which the clock came, are given up.
     pub(crate) fn come_back(&mut self, at: i64) {
         let next = self.window.index(at) + 1;
         let Some(current) = self.current.filter(|current| *current > next) else { return };
-        let count = self.windows.remove(&current).unwrap_or_default();
-        self.windows.insert(next, Count { held: 0, ..count });
+        let charged = self.count(current).charged;
+        self.repeats |= self.windows.contains_key(&next) || self.given_up.contains(&next);
+        self.given_up.extend(self.windows.split_off(&next).into_keys());
+        self.windows.insert(next, Count { charged, held: 0 });
         self.current = Some(next);
     }
 
@@ -103,6 +121,15 @@ impl Budget {
     /// What is charged, as it is shown.
     pub(crate) fn shown(&self, count: Count) -> u64 {
         if count.charged == self.top() { u64::MAX } else { to_u64(count.charged) }
+    }
+
+    /// What is used and what is held, as they are shown: of a count that is not known everything is used.
+    pub(crate) fn told_apart(&self, count: Count) -> (u64, u64) {
+        if count.charged == self.top() {
+            (u64::MAX, 0)
+        } else {
+            (to_u64(count.charged.saturating_sub(count.held)), to_u64(count.held.min(count.charged)))
+        }
     }
 
     fn is_ahead(&self, index: i64) -> bool {

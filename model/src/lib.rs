@@ -28,19 +28,22 @@
 //! # How it counts
 //!
 //! - A budget is known by limit id, resource, window and subject. It remembers what was charged and held in each of its windows.
-//! - An operation counts in the window of its instant, or in the budget's current one where that is later. Only what charges, holds
-//!   or records more than 0 makes a window the current one.
+//! - An operation counts in the window of its instant, or in the budget's current one where that is later. What charges or records
+//!   more than 0 makes a window the current one of the budgets that it names. A reservation that is admitted, also one of 0, and an
+//!   extension that holds something make it the current one of every budget of their scope: they may be settled in any resource.
 //! - A hard budget that refuses while its current window lies more than one ahead of the call's instant was opened by a clock that
-//!   had jumped: the window is renumbered as the one after the instant's, with its counts. Holds made in it find it gone: what they
-//!   spend beyond the hold goes to the current window, what they would give back is dropped.
+//!   had jumped: the window is renumbered as the one after the instant's, and the refusal tells when that one ends. What is charged
+//!   stays; what was held counts as used. Holds made in it lie ahead of the current window from then on: what they spend beyond the
+//!   hold goes to the current window, what they would give back is dropped.
 //! - A count has the bits that the engine's word leaves it ([`Window::bits`]); one that reaches their top value is saturated, shown as
-//!   `u64::MAX`, and stays so until the window ends.
+//!   `u64::MAX`, all of it used, and stays so until the window ends.
 //! - A reservation settles in the windows and on the budgets that admitted it, one part for the reservation and one for each
 //!   extension. What it names but did not hold counts as a hold of 0 there.
+//! - An actual may name the resources that the policies which admitted the reservation and its extensions declare.
 //! - The caps against which a settlement reports overage are those of the policy that admitted the part.
-//! - A hold of 0 opens no window. When its settlement spends something in a window that nothing has begun yet, the settlement begins it.
-//! - A resource named twice in a cost adds up. A cost that names nothing takes part in no budget and is admitted.
-//! - Of two faults in one call the unknown resource comes before the unknown kind, and both before a refusal.
+//! - A resource named twice in a cost adds up, to at most `u64::MAX`, and so do the extensions of a hold. A cost that names nothing takes part in no budget and is admitted. A charge of 0 passes
+//!   and reports nothing.
+//! - Of two faults in one call the unknown kind comes before the unknown resource, and both before a refusal.
 
 mod budget;
 mod calendar;

@@ -28,6 +28,8 @@ type Amounts = BTreeMap<String, u128>;
 #[derive(Clone, Debug)]
 struct Hold {
     scope: BTreeSet<String>,
+    /// The resources that an actual may name: those of the policies that admitted the parts.
+    resources: Vec<String>,
     /// The reservation and its extensions; none once settled.
     parts: Vec<Part>,
     reserved: Amounts,
@@ -51,7 +53,7 @@ enum End {
 }
 
 /// What an amount of 0 asks for.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 enum Zero {
     Nothing,
     Room,
@@ -94,8 +96,8 @@ impl Model {
     /// # Errors
     /// As [`Model::try_charge`].
     pub fn check_amount(&mut self, scope: &[&str], cost: &[(&str, u64)], at: i64) -> Result<Admission, Error> {
-        let amounts = self.amounts(cost)?;
         let budgets = self.budgets(&subjects(scope), at)?;
+        let amounts = self.amounts(cost)?;
         self.judge(&budgets, asked(&amounts), Zero::Nothing, at).map(|(admission, _)| admission)
     }
 
@@ -104,8 +106,8 @@ impl Model {
     /// # Errors
     /// Unknown names; [`Error::Refused`] when a hard budget has no room.
     pub fn try_charge(&mut self, scope: &[&str], cost: &[(&str, u64)], at: i64) -> Result<Admission, Error> {
-        let amounts = self.amounts(cost)?;
         let budgets = self.budgets(&subjects(scope), at)?;
+        let amounts = self.amounts(cost)?;
         let (admission, charges) = self.judge(&budgets, asked(&amounts), Zero::Nothing, at)?;
         self.apply(&charges, false);
         Ok(admission)
@@ -116,15 +118,16 @@ impl Model {
     /// # Errors
     /// Unknown names; [`Error::Refused`] when a hard budget has no room.
     pub fn reserve(&mut self, scope: &[&str], cost: &[(&str, u64)], at: i64) -> Result<Reserved, Error> {
-        let amounts = self.amounts(cost)?;
         let scope = subjects(scope);
         let budgets = self.budgets(&scope, at)?;
+        let amounts = self.amounts(cost)?;
         let (admission, charges) = self.judge(&budgets, asked(&amounts), Zero::Room, at)?;
         self.apply(&charges, true);
         self.enter(&budgets);
         let hold = HoldId(self.holds.len() as u64);
         self.holds.push(Hold {
             scope,
+            resources: self.policy.resources.clone(),
             reserved: amounts.clone(),
             parts: vec![Part { amounts, budgets }],
             observed: Amounts::new(),
@@ -134,11 +137,10 @@ impl Model {
         Ok(Reserved { hold, admission })
     }
 
-    /// Holds as much of `resource` as fits, at most `want`, and says how much that is.
+    /// Holds as much of `resource` as fits, at most `want`, and says how much that is. A `min` above `want` counts as `want`.
     ///
     /// # Errors
-    /// Unknown names; [`Error::Refused`], as a reservation of `min` would be, when less than `min` fits. With `min` above `want` that
-    /// refusal may name no budget.
+    /// Unknown names; [`Error::Refused`], as a reservation of `min` would be, when less than `min` fits.
     pub fn reserve_up_to(
         &mut self,
         scope: &[&str],
@@ -147,32 +149,30 @@ impl Model {
         want: u64,
         at: i64,
     ) -> Result<(Reserved, u64), Error> {
-        let fits = self.afford(scope, resource, at)?.map_or(want, |left| left.min(want));
-        if fits < min {
-            let amounts = self.amounts(&[(resource, min)])?;
-            let budgets = self.budgets(&subjects(scope), at)?;
-            self.judge(&budgets, asked(&amounts), Zero::Room, at)?;
-            return Err(Error::Refused(Refusal { violations: Vec::new() }));
-        }
-        Ok((self.reserve(scope, &[(resource, fits)], at)?, fits))
+        let left = self.afford(scope, resource, at)?.unwrap_or(u64::MAX);
+        let amount = want.min(left.max(min));
+        Ok((self.reserve(scope, &[(resource, amount)], at)?, amount))
     }
 
-    /// Grows a hold by what `cost` names, under the policy in force; the growth belongs to the window of `at`. Amounts of 0 pass, and
-    /// a cost of nothing else leaves the hold as it is.
+    /// Grows a hold by what `cost` names, under the policy in force; the growth belongs to the window of `at`. Amounts of 0 pass and
+    /// grow nothing: a cost of nothing else leaves the hold as it is.
     ///
     /// # Errors
     /// A hold that is unknown or settled, unknown names, or [`Error::Refused`]: the hold stays as it was.
     pub fn try_extend(&mut self, hold: HoldId, cost: &[(&str, u64)], at: i64) -> Result<Admission, Error> {
         let scope = self.open(hold)?.scope.clone();
-        let amounts = self.amounts(cost)?;
         let budgets = self.budgets(&scope, at)?;
+        let amounts = nonzero(&self.amounts(cost)?);
         let (admission, charges) = self.judge(&budgets, asked(&amounts), Zero::Nothing, at)?;
-        if amounts.values().any(|amount| *amount > 0) {
+        if !amounts.is_empty() {
             self.apply(&charges, true);
             self.enter(&budgets);
+            let resources = self.policy.resources.clone();
             let hold = self.open(hold)?;
+            hold.resources.extend(resources);
             for (resource, amount) in &amounts {
-                *hold.reserved.entry(resource.clone()).or_default() += amount;
+                let sum = hold.reserved.entry(resource.clone()).or_default();
+                *sum = (*sum + amount).min(u64::MAX.into());
             }
             hold.parts.push(Part { amounts, budgets });
         }
@@ -185,26 +185,24 @@ impl Model {
     /// The same totals again replay the first answer.
     ///
     /// # Errors
-    /// A hold that is unknown, released, or committed with other totals; an unknown resource.
+    /// A resource that the policies which admitted the hold do not declare; a hold that is unknown, released, or committed with other
+    /// totals.
     pub fn commit(&mut self, hold: HoldId, actual: &[(&str, u64)], at_least: bool) -> Result<Settled, Error> {
         let found = self.find(hold)?;
-        if let Some(End::Released) = found.end {
-            return Err(Error::AlreadyReleased);
-        }
-        let reserved = found.reserved.clone();
-        let mut totals = reserved.clone();
+        let mut totals = found.reserved.clone();
         for (resource, amount) in summed(actual) {
-            if !reserved.contains_key(&resource) && !self.policy.knows_resource(&resource) {
+            if !found.resources.contains(&resource) {
                 return Err(Error::UnknownResource(resource));
             }
-            let least = if at_least { reserved.get(&resource).copied().unwrap_or_default() } else { 0 };
+            let least = if at_least { found.reserved.get(&resource).copied().unwrap_or_default() } else { 0 };
             totals.insert(resource, amount.max(least));
         }
-        match &self.find(hold)?.end {
-            Some(End::Committed { totals: before, settled }) if nonzero(before) == nonzero(&totals) => {
+        match &found.end {
+            Some(End::Released) => Err(Error::AlreadyReleased),
+            Some(End::Committed { totals: before, settled }) if *before == totals => {
                 Ok(Settled { replayed: true, ..settled.clone() })
             }
-            Some(_) => Err(Error::Conflict),
+            Some(End::Committed { .. }) => Err(Error::Conflict),
             None => Ok(self.settle(hold, totals, Outcome::Committed)),
         }
     }
@@ -227,15 +225,14 @@ impl Model {
         Ok(())
     }
 
-    /// Adds to what the call was seen to spend so far.
+    /// Adds to what the call was seen to spend so far. No budget counts a resource that the policies which admitted the hold do not
+    /// declare.
     ///
     /// # Errors
-    /// A hold that is unknown or settled; an unknown resource.
+    /// A hold that is unknown or settled.
     pub fn observe(&mut self, hold: HoldId, cost: &[(&str, u64)]) -> Result<(), Error> {
-        self.open(hold)?;
-        let amounts = self.amounts(cost)?;
         let observed = &mut self.open(hold)?.observed;
-        for (resource, amount) in amounts {
+        for (resource, amount) in summed(cost) {
             let sum = observed.entry(resource).or_default();
             *sum = (*sum + amount).min(u64::MAX.into());
         }
@@ -265,8 +262,8 @@ impl Model {
     /// # Errors
     /// Unknown names.
     pub fn record(&mut self, scope: &[&str], cost: &[(&str, u64)], at: i64) -> Result<Vec<Overage>, Error> {
-        let amounts = self.amounts(cost)?;
         let budgets = self.budgets(&subjects(scope), at)?;
+        let amounts = self.amounts(cost)?;
         let charges = taking_part(&budgets, asked(&amounts));
         self.apply(&charges, false);
         Ok(charges.iter().filter_map(|charge| self.overage(charge.bound, charge.index)).collect())
@@ -277,10 +274,10 @@ impl Model {
     /// # Errors
     /// Unknown names.
     pub fn afford(&self, scope: &[&str], resource: &str, at: i64) -> Result<Option<u64>, Error> {
-        self.amounts(&[(resource, 0)])?;
         let budgets = self.budgets(&subjects(scope), at)?;
+        self.amounts(&[(resource, 0)])?;
         let left = budgets.iter().filter(|(bound, _)| bound.key.resource == resource).filter_map(|(bound, index)| {
-            let charged = self.seen(bound, *index).charged;
+            let charged = self.count(bound, *index).charged;
             Some(to_u64(u128::from(bound.hard_max()?).saturating_sub(charged)))
         });
         Ok(left.min())
@@ -298,10 +295,29 @@ impl Model {
     /// What is charged to `subject` under the limit `limit` in the window that holds `instant`, past or present, whatever the current
     /// one is; `u64::MAX` when saturated. 0 for names that were never charged.
     pub fn charged_in(&self, limit: &str, subject: &str, instant: i64) -> u64 {
-        let Some((resource, window)) = self.limits.get(limit) else { return 0 };
+        self.known_budget(limit, subject)
+            .map_or(0, |(budget, window)| budget.shown(budget.count(window.index(instant))))
+    }
+
+    /// Whether an engine that remembers of a budget the current window and one that has ended may have forgotten the one that holds
+    /// `instant`: a later one has ended since, or a window was renumbered.
+    pub fn may_be_forgotten(&self, limit: &str, subject: &str, instant: i64) -> bool {
+        self.known_budget(limit, subject)
+            .is_some_and(|(budget, window)| budget.has_ended_before_another(window.index(instant)))
+    }
+
+    /// Whether a budget counted under one window number twice, or will with a call at `at`: its clock jumped ahead, came back (the window
+    /// was renumbered), and a number that was in use comes up again. A hold of the first is then taken for one of the second, and what
+    /// the first had charged may show up in the second.
+    pub fn repeats(&self, limit: &str, subject: &str, at: i64) -> bool {
+        self.known_budget(limit, subject).is_some_and(|(budget, _)| budget.repeats(at))
+    }
+
+    /// The budget of the limit's newest form.
+    fn known_budget(&self, limit: &str, subject: &str) -> Option<(&Budget, Window)> {
+        let (resource, window) = self.limits.get(limit)?;
         let (limit, resource, subject) = (limit.to_string(), resource.clone(), subject.to_string());
-        let budget = self.budgets.get(&Key { limit, resource, window: *window, subject });
-        budget.map_or(0, |budget| budget.shown(budget.remembered(window.index(instant))))
+        Some((self.budgets.get(&Key { limit, resource, window: *window, subject })?, *window))
     }
 
     fn amounts(&self, cost: &[(&str, u64)]) -> Result<Amounts, Error> {
@@ -338,7 +354,7 @@ impl Model {
         let mut refused = Vec::new();
         for charge in &charges {
             let Some(max) = charge.bound.max else { continue };
-            let before = self.seen(charge.bound, charge.index).charged;
+            let before = self.count(charge.bound, charge.index).charged;
             let after = before + u128::from(charge.amount);
             let fits = match (charge.amount, zero) {
                 (0, Zero::Nothing) => true,
@@ -348,7 +364,7 @@ impl Model {
             match charge.bound.enforcement {
                 Enforcement::Hard if !fits => refused.push(charge),
                 Enforcement::Shadow if !fits => admission.shadow.push(self.violation(charge, max)),
-                Enforcement::Soft if after > max.into() => {
+                Enforcement::Soft if after > max.into() && (charge.amount, zero) != (0, Zero::Nothing) => {
                     let top = self.budget(&charge.bound.key).top();
                     let shown = if after >= top { u64::MAX } else { to_u64(after) };
                     admission.over.push(named(charge.bound, shown - max));
@@ -394,15 +410,20 @@ impl Model {
     fn settle(&mut self, hold: HoldId, totals: Amounts, outcome: Outcome) -> Settled {
         let parts = std::mem::take(&mut self.holds[hold.0 as usize].parts);
         let mut rest = totals.clone();
-        let mut touched = Vec::new();
+        let (mut touched, mut late) = (Vec::new(), false);
         for (place, part) in parts.iter().enumerate() {
             let is_last = place + 1 == parts.len();
             for (bound, index) in &part.budgets {
                 let resource = &bound.key.resource;
-                let Some(rest) = rest.get(resource) else { continue };
-                let own = part.amounts.get(resource).copied().unwrap_or_default();
+                let (Some(rest), own) = (rest.get(resource), part.amounts.get(resource)) else { continue };
+                if own.is_none() && !is_last {
+                    continue;
+                }
+                let own = own.copied().unwrap_or_default();
                 let actual = if is_last { *rest } else { own.min(*rest) };
-                touched.push((bound, self.budget_mut(&bound.key).settle(*index, own, actual)));
+                let budget = self.budget_mut(&bound.key);
+                late |= budget.has_ended(*index);
+                touched.push((bound, budget.settle(*index, own, actual)));
             }
             for (resource, own) in &part.amounts {
                 let rest = rest.entry(resource.clone()).or_default();
@@ -411,7 +432,7 @@ impl Model {
         }
         let overage = if outcome == Outcome::Committed { self.overages(touched) } else { Vec::new() };
         let amounts = totals.iter().map(|(resource, total)| (resource.clone(), to_u64(*total))).collect();
-        let settled = Settled { outcome, replayed: false, amounts, overage };
+        let settled = Settled { outcome, replayed: false, late, amounts, overage };
         self.holds[hold.0 as usize].end = Some(match outcome {
             Outcome::Committed => End::Committed { totals, settled: settled.clone() },
             Outcome::Released => End::Released,
@@ -419,23 +440,25 @@ impl Model {
         settled
     }
 
-    /// The windows among those touched that are over, each once.
+    /// The budgets that are over in one of the windows touched; each once, as the last of them says.
     fn overages(&self, touched: Vec<(&Bound, i64)>) -> Vec<Overage> {
-        let mut seen = BTreeSet::new();
-        let first_time =
-            |(bound, index): &(&Bound, i64)| seen.insert((bound.key.limit.clone(), bound.key.subject.clone(), *index));
-        touched.into_iter().filter(first_time).filter_map(|(bound, index)| self.overage(bound, index)).collect()
+        let mut found = Vec::<Overage>::new();
+        for over in touched.into_iter().filter_map(|(bound, index)| self.overage(bound, index)) {
+            found.retain(|earlier| (&earlier.limit, &earlier.subject) != (&over.limit, &over.subject));
+            found.push(over);
+        }
+        found
     }
 
     fn overage(&self, bound: &Bound, index: i64) -> Option<Overage> {
         let budget = self.budget(&bound.key);
-        let charged = budget.shown(budget.seen(index));
+        let charged = budget.shown(budget.count(index));
         bound.max.filter(|max| charged > *max).map(|max| named(bound, charged - max))
     }
 
     fn violation(&self, charge: &Charge, max: u64) -> Violation {
         let Usage { limit, subject, used, held, window_end, .. } = self.usage_of(charge.bound, charge.index);
-        let charged = self.seen(charge.bound, charge.index).charged;
+        let charged = self.count(charge.bound, charge.index).charged;
         let (amount, wanted) = (charge.amount, charge.amount.max(1));
         let retry = match window_end {
             _ if wanted > max => Retry::Never,
@@ -449,16 +472,16 @@ impl Model {
 
     fn usage_of(&self, bound: &Bound, index: i64) -> Usage {
         let budget = self.budget(&bound.key);
-        let count = budget.seen(index);
+        let count = budget.count(index);
         let charged = budget.shown(count);
-        let used = if charged == u64::MAX { u64::MAX } else { to_u64(count.charged.saturating_sub(count.held)) };
+        let (used, held) = budget.told_apart(count);
         let bounds = bound.key.window.bounds(index);
         Usage {
             limit: bound.key.limit.clone(),
             subject: bound.key.subject.clone(),
             max: bound.max,
             used,
-            held: to_u64(count.held),
+            held,
             remaining: bound.max.map(|max| max.saturating_sub(charged)),
             window_start: bounds.map(|(start, _)| start),
             window_end: bounds.map(|(_, end)| end),
@@ -466,8 +489,8 @@ impl Model {
         }
     }
 
-    fn seen(&self, bound: &Bound, index: i64) -> Count {
-        self.budget(&bound.key).seen(index)
+    fn count(&self, bound: &Bound, index: i64) -> Count {
+        self.budget(&bound.key).count(index)
     }
 
     fn budget(&self, key: &Key) -> std::borrow::Cow<'_, Budget> {

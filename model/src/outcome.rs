@@ -57,7 +57,7 @@ pub struct Violation {
     pub held: u64,
     /// What is left.
     pub remaining: u64,
-    /// When the window that refused ends, as the call found it; `None` for a lifetime.
+    /// When the budget starts fresh: when the window that refused ends, or the one that it was renumbered as. `None` for a lifetime.
     pub window_end: Option<i64>,
     /// Whether waiting helps.
     pub retry: Retry,
@@ -68,7 +68,7 @@ pub struct Violation {
 pub enum Retry {
     /// Not under this cap.
     Never,
-    /// When the window ends.
+    /// When the budget starts fresh.
     At(i64),
     /// When others give back what they hold.
     Unknown,
@@ -100,9 +100,12 @@ pub struct Settled {
     pub outcome: Outcome,
     /// Whether this repeats an earlier commit and changed nothing.
     pub replayed: bool,
+    /// Whether a window that it changed had ended.
+    pub late: bool,
     /// What is charged for it now: each resource that the hold or the actual named, by name.
     pub amounts: Vec<(String, u64)>,
-    /// The budgets that are over their max with it: part by part of the reservation, each in its policy's order.
+    /// The budgets that are over their max with it: part by part of the reservation, each in its policy's order. A budget of which
+    /// several parts touched windows that are over is named once, by the last.
     pub overage: Vec<Overage>,
 }
 

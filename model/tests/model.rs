@@ -42,6 +42,7 @@ fn over(limit: &str, subject: &str, excess: u64) -> Overage {
 }
 
 const U: &[&str] = &["user:1"];
+const U0: &[&str] = &[];
 
 #[test]
 fn an_exact_fit_passes_and_one_more_does_not() {
@@ -125,7 +126,7 @@ fn soft_shadow_and_unlimited_never_refuse() {
     let fits = model.try_charge(U, &tokens(10), 0).unwrap();
     assert!(fits.over.is_empty() && fits.shadow.is_empty());
     assert_eq!(model.check(U, 0).unwrap().shadow.len(), 1, "a bare check would be refused");
-    assert!(model.try_charge(U, &tokens(0), 0).unwrap().shadow.is_empty());
+    assert!(model.try_charge(U, &tokens(0), 0).unwrap().shadow.is_empty(), "a charge of 0 passes everywhere");
     let above = model.try_charge(U, &tokens(2), 0).unwrap();
     assert_eq!(above.over, [over("soft", "user:1", 2)]);
     assert_eq!((above.shadow[0].limit.as_str(), above.shadow[0].requested, above.shadow[0].used), ("shadow", 2, 10));
@@ -133,6 +134,7 @@ fn soft_shadow_and_unlimited_never_refuse() {
     assert_eq!(model.afford(U, TOKENS, 0), Ok(None), "only hard budgets bound what one can afford");
     let usage = model.usage(U, 0).unwrap();
     assert_eq!(usage.iter().map(|u| u.status).collect::<Vec<_>>(), [Status::Over, Status::Over, Status::Ok]);
+    assert!(model.try_charge(U, &tokens(0), 0).unwrap().over.is_empty(), "and reports nothing, though soft is over");
     assert_eq!((usage[2].used, usage[2].remaining), (13, None));
 }
 
@@ -217,7 +219,8 @@ fn a_late_settlement_changes_its_own_window_only() {
     model.commit(late, &tokens(5), false).unwrap();
     assert_eq!(figures(&model, U, DAY), [(100, 0)]);
     assert_eq!(model.charged_in("day", "user:1", 0), 25);
-    assert_eq!(model.commit(later, &tokens(120), false).unwrap().overage, [over("day", "user:1", 25)]);
+    let settled = model.commit(later, &tokens(120), false).unwrap();
+    assert_eq!((settled.overage, settled.late), (vec![over("day", "user:1", 25)], true));
     assert_eq!((model.charged_in("day", "user:1", 0), model.charged_in("day", "user:1", DAY)), (125, 100));
     assert!(model.check(U, DAY).is_err());
     assert_eq!(figures(&model, U, 0), [(100, 0)], "an older time uses the later window");
@@ -231,7 +234,6 @@ fn only_a_change_makes_a_window_current() {
     model.check(U, DAY).unwrap();
     model.usage(U, DAY).unwrap();
     model.try_charge(U, &tokens(0), DAY).unwrap();
-    model.reserve(U, &tokens(0), DAY).unwrap();
     model.record(U, &tokens(0), DAY).unwrap();
     assert!(model.try_charge(U, &tokens(11), DAY).is_err());
     assert_eq!(figures(&model, U, 0), [(10, 0)]);
@@ -239,6 +241,29 @@ fn only_a_change_makes_a_window_current() {
     assert_eq!(figures(&model, U, 0), [(1, 0)]);
     model.try_charge(U, &tokens(9), 0).unwrap();
     assert_eq!(model.charged_in("day", "user:1", DAY), 10);
+}
+
+#[test]
+fn an_admitted_hold_moves_every_budget_of_its_scope() {
+    let usd = Limit { resource: "usd".into(), ..limit("usd", "global", Window::Day, Hard, Some(5)) };
+    let mut model = Model::new(policy(vec![limit("day", "user", Window::Day, Hard, Some(10)), usd]));
+    model.try_charge(U, &[(TOKENS, 10), ("usd", 5)], 0).unwrap();
+    assert!(model.reserve(U, &tokens(11), DAY).is_err());
+    assert_eq!(figures(&model, U, 0), [(10, 0), (5, 0)], "a refusal moves nothing");
+    let hold = model.reserve(U, &tokens(0), DAY).unwrap().hold;
+    assert_eq!(
+        figures(&model, U, 0),
+        [(0, 0), (0, 0)],
+        "day 1 is the current one of both, though only tokens are named"
+    );
+    model.try_extend(hold, &tokens(0), 2 * DAY).unwrap();
+    model.try_charge(U, &tokens(1), DAY).unwrap();
+    assert_eq!(model.charged_in("day", "user:1", DAY), 1, "an extension of nothing left both in day 1");
+    model.try_extend(hold, &tokens(2), 2 * DAY).unwrap();
+    model.try_charge(U, &[("usd", 5)], DAY).unwrap();
+    assert_eq!(model.charged_in("usd", "global", 2 * DAY), 5, "an extension by 2 tokens moved both to day 2");
+    model.reserve(U, &[], 3 * DAY).unwrap();
+    assert_eq!(figures(&model, U, 0), [(0, 0), (0, 0)], "and a hold that names nothing to day 3");
 }
 
 #[test]
@@ -304,7 +329,7 @@ fn saturated_counts_stay_until_the_window_ends() {
     assert_eq!(figures(&model, U, 0), [(1, top - 2)]);
     let last = model.try_charge(U, &tokens(1), 0).unwrap();
     assert_eq!(last.over, [over("minute", "user:1", u64::MAX - 10)]);
-    assert_eq!(figures(&model, U, 0), [(u64::MAX, top - 2)]);
+    assert_eq!(figures(&model, U, 0), [(u64::MAX, 0)], "nobody knows any more what of it is held");
     model.release(hold).unwrap();
     assert_eq!(figures(&model, U, 0), [(u64::MAX, 0)]);
     assert_eq!(model.charged_in("minute", "user:1", 0), u64::MAX);
@@ -344,7 +369,8 @@ fn a_clock_that_jumped_ahead_locks_nobody_out_for_longer_than_a_window() {
     model.try_charge(U, &tokens(1), 0).unwrap();
     assert_eq!(model.usage(U, 0).unwrap()[0].window_end, Some(10 * DAY), "no refusal, no change");
     let [violation] = &refusal(model.reserve(U, &tokens(2), 0))[..] else { panic!() };
-    assert_eq!((violation.used, violation.window_end), (9, Some(10 * DAY)), "as it was found");
+    let told = (violation.used, violation.window_end, violation.retry);
+    assert_eq!(told, (9, Some(2 * DAY), Retry::At(2 * DAY)), "day 9 was renumbered as day 1, the one after the call's");
     let usage = &model.usage(U, 0).unwrap()[0];
     assert_eq!((usage.used, usage.window_start, usage.window_end), (9, Some(DAY), Some(2 * DAY)));
     assert!(model.try_charge(U, &tokens(2), DAY).is_err(), "nothing is granted twice");
@@ -361,12 +387,13 @@ fn holds_of_a_renumbered_window_give_nothing_back() {
     let mut model = daily(10);
     let [less, more, freed] = [4, 2, 3].map(|amount| model.reserve(U, &tokens(amount), 9 * DAY).unwrap().hold);
     assert!(model.check_amount(U, &tokens(2), 0).is_err());
-    assert_eq!(figures(&model, U, 0), [(0, 9)]);
+    assert_eq!(figures(&model, U, 0), [(9, 0)], "4 + 2 + 3 were held in day 9 and are used in day 1");
     assert_eq!(model.charged_in("day", "user:1", 9 * DAY), 0);
     model.commit(less, &tokens(1), false).unwrap();
-    assert_eq!(figures(&model, U, 0), [(4, 5)]);
-    assert_eq!(model.commit(more, &tokens(5), false).unwrap().overage, [over("day", "user:1", 2)]);
-    assert_eq!(figures(&model, U, 0), [(9, 3)]);
+    assert_eq!(figures(&model, U, 0), [(9, 0)], "1 instead of 4 would give back 3");
+    let settled = model.commit(more, &tokens(5), false).unwrap();
+    assert_eq!((settled.overage, settled.late), (vec![over("day", "user:1", 2)], false));
+    assert_eq!(figures(&model, U, 0), [(12, 0)], "5 instead of 2 adds 3 to the 9");
     model.try_charge(U, &tokens(5), 2 * DAY).unwrap();
     model.release(freed).unwrap();
     assert_eq!(figures(&model, U, 2 * DAY), [(5, 0)], "a newer window is left alone");
@@ -381,11 +408,20 @@ fn a_clock_that_comes_back_twice() {
     let refused_at = |model: &mut Model, day: i64| {
         refusal(model.try_charge(U, &tokens(5), day * DAY));
         assert_eq!(model.usage(U, day * DAY).unwrap()[0].window_start, Some((day + 1) * DAY));
-        assert_eq!(figures(model, U, day * DAY), [(0, 6)]);
+        assert_eq!(
+            figures(model, U, day * DAY),
+            [(6, 0)],
+            "the 6 held in day 20 count as used from the first renumbering on"
+        );
     };
     refused_at(&mut model, 10);
     refused_at(&mut model, 2);
     assert_eq!(figures(&model, U, 5 * DAY), [(0, 0)], "ahead of the current window everything is fresh");
+    assert_eq!(model.charged_in("day", "user:1", 5 * DAY), 0, "day 5, through which the clock came, was given up");
+    assert_eq!(
+        [3, 4, 5, 20, 21].map(|day| model.repeats("day", "user:1", day * DAY)),
+        [false, false, true, true, false]
+    );
     model.release(hold).unwrap();
     assert_eq!(figures(&model, U, 2 * DAY), [(6, 0)]);
 
@@ -400,7 +436,21 @@ fn a_clock_that_comes_back_twice() {
         let hold = model.reserve(U, &tokens(1), day * DAY).unwrap().hold;
         model.release(hold).unwrap();
         assert_eq!(figures(&model, U, day * DAY)[0].1, 0);
+        assert!(model.repeats("day", "user:1", 0), "day 20 began twice");
     }
+}
+
+#[test]
+fn which_windows_may_be_forgotten() {
+    let mut model = daily(10);
+    let may_be = |model: &Model, day: i64| model.may_be_forgotten("day", "user:1", day * DAY);
+    for day in [1, 3, 4] {
+        model.try_charge(U, &tokens(1), day * DAY).unwrap();
+    }
+    assert_eq!([0, 1, 2, 3, 4, 5].map(|day| may_be(&model, day)), [true, true, true, false, false, false]);
+    model.try_charge(U, &tokens(10), 9 * DAY).unwrap();
+    refusal(model.try_charge(U, &tokens(1), 4 * DAY));
+    assert_eq!([4, 5, 9].map(|day| may_be(&model, day)), [true, false, false], "day 9 is day 5 now");
 }
 
 #[test]
@@ -421,6 +471,7 @@ fn afford_is_the_least_that_any_hard_budget_leaves() {
         [("day", 1), ("month", 1)]
     );
     assert_eq!(refusal(model.reserve_up_to(U, TOKENS, 0, 5, DAY))[0].requested, 0);
+    assert_eq!(refusal(model.reserve_up_to(U, TOKENS, 9, 5, DAY))[0].requested, 5, "no more than is wanted");
     model.commit(reserved.hold, &tokens(60), false).unwrap();
     assert_eq!(model.afford(U, TOKENS, DAY), Ok(Some(0)));
 }
@@ -439,6 +490,39 @@ fn usage_outlives_policies() {
     assert_eq!(model.usage(U, 0).unwrap()[0].status, Status::Over);
     model.set_policy(policy(vec![limit("day", "user", Window::Hour, Hard, Some(10))]));
     assert_eq!(figures(&model, U, 0), [(0, 0)], "another window is another budget");
+}
+
+#[test]
+fn an_actual_may_name_what_the_policies_of_the_hold_declare() {
+    let without_usd = || Policy { resources: vec![TOKENS.into()], ..policy(vec![]) };
+    let mut model = Model::new(without_usd());
+    let [plain, extended] = [1, 2].map(|amount| model.reserve(U0, &tokens(amount), 0).unwrap().hold);
+    model.set_policy(policy(vec![]));
+    model.try_extend(extended, &[("usd", 1)], 0).unwrap();
+    model.set_policy(without_usd());
+    let unknown = Err(Error::UnknownResource("usd".into()));
+    assert_eq!(model.commit(plain, &[("usd", 1)], false), unknown);
+    let amounts = model.commit(extended, &[("usd", 3)], false).unwrap().amounts;
+    assert_eq!(amounts, [(TOKENS.to_string(), 2), ("usd".to_string(), 3)]);
+    model.release(plain).unwrap();
+    assert_eq!(model.commit(plain, &[("usd", 1)], false), unknown, "also of a hold that is settled");
+}
+
+#[test]
+fn a_budget_is_reported_as_over_once_and_as_it_stands() {
+    let mut model = daily(100);
+    let hold = model.reserve(U, &tokens(40), 0).unwrap().hold;
+    model.try_extend(hold, &tokens(30), 0).unwrap();
+    model.record(U, &tokens(50), 0).unwrap();
+    assert_eq!(model.commit(hold, &tokens(45), false).unwrap().overage, [], "50 + 45 fit, though 50 + 40 + 30 did not");
+
+    let mut model = daily(100);
+    let hold = model.reserve(U, &tokens(40), 0).unwrap().hold;
+    model.record(U, &tokens(70), 0).unwrap();
+    model.try_extend(hold, &tokens(30), DAY).unwrap();
+    let mut spent = model.clone();
+    assert_eq!(spent.commit(hold, &tokens(70), false).unwrap().overage, [over("day", "user:1", 10)], "day 0 has 110");
+    assert_eq!(model.commit(hold, &tokens(145), false).unwrap().overage, [over("day", "user:1", 5)], "day 1 has 105");
 }
 
 /// Invariant: at rest what is charged is what is used and held, no hard budget is over by admissions, refusals leave no trace, and the

@@ -28,7 +28,8 @@ fn rig() -> Arc<Rig> {
 impl Rig {
     fn charge(&self, seats: &[Seat], amount: u64) -> bool {
         let cost = TOKENS.of(amount);
-        charge(seats, &self.flights, &self.clock, Ask::Charge(&cost), Timestamp::UNIX_EPOCH, None).is_ok()
+        charge(seats, &self.flights, &self.clock, Ask::Charge(&cost), Timestamp::UNIX_EPOCH, &mut Windows::new())
+            .is_ok()
     }
 }
 

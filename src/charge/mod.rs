@@ -182,7 +182,7 @@ impl Single {
     }
 }
 
-/// Answers `ask` in one step for all `seats`. A hold writes the number of each seat's window into `windows`.
+/// Answers `ask` in one step for all `seats`, and leaves the numbers of the windows that admitted it in `windows`.
 #[inline]
 pub(crate) fn charge(
     seats: &[Seat],
@@ -190,9 +190,9 @@ pub(crate) fn charge(
     clock: &Clock,
     ask: Ask<'_>,
     now: Timestamp,
-    mut windows: Option<&mut Windows>,
+    windows: &mut Windows,
 ) -> Result<Passed, Refused> {
-    if let Some(passed) = attempt(seats, flights, ask, now, windows.as_deref_mut()) {
+    if let Some(passed) = attempt(seats, flights, ask, now, windows) {
         return Ok(passed);
     }
     let mut examiner = Examiner { seats, flights, clock, ask, now, round: 0 };
@@ -200,7 +200,7 @@ pub(crate) fn charge(
         if let Some(refused) = examiner.examine() {
             return Err(refused);
         }
-        if let Some(passed) = attempt(seats, flights, ask, examiner.now, windows.as_deref_mut()) {
+        if let Some(passed) = attempt(seats, flights, ask, examiner.now, windows) {
             return Ok(passed);
         }
     }
@@ -224,96 +224,73 @@ pub(crate) fn check(
     }
 }
 
-/// One try: all seats or none. `None` when some hard seat had no room.
+/// One try: all seats or none. `None` when some hard seat had no room. Leaves the number of each charged seat's window in `windows`.
 #[inline]
-fn attempt(
-    seats: &[Seat],
-    flights: &Flights,
-    ask: Ask<'_>,
-    now: Timestamp,
-    mut windows: Option<&mut Windows>,
-) -> Option<Passed> {
-    if let Some(windows) = windows.as_deref_mut() {
-        windows.clear();
-        windows.resize(seats.len(), 0);
-    }
-    let mut hard = seats.iter().filter(|seat| ask.of(seat).is_some() && seat.gate != Gate::Open);
-    let (first, second) = (hard.next(), hard.next());
-    let flight = match (first, second) {
-        (Some(_), Some(_)) => {
-            if !hard_seats_fit(seats, ask, now) {
+fn attempt(seats: &[Seat], flights: &Flights, ask: Ask<'_>, now: Timestamp, windows: &mut Windows) -> Option<Passed> {
+    let mut hard = 0;
+    for seat in seats {
+        if let (Gate::Max(_), Some(amount)) = (seat.gate, ask.of(seat)) {
+            if !rule::fits(seat.meter.peek(seat.slice.index(now)), amount, seat.gate) {
                 return None;
             }
-            Some(flights.begin())
+            hard += 1;
         }
-        _ => None,
-    };
-    let mut passed = Passed::default();
-    if first.is_some() && !charge_hard(seats, ask, now, windows.as_deref_mut()) {
+    }
+    *windows = Windows::from_elem(0, seats.len());
+    // With one hard seat nothing can need an undo: it comes first, and the others never refuse.
+    let flight = (hard > 1).then(|| flights.begin());
+    if hard > 0 && !charge_hard(seats, ask, now, windows) {
         return None;
     }
     drop(flight);
-    charge_open(seats, ask, now, windows.as_deref_mut(), &mut passed);
-    if let Some(windows) = windows {
-        enter_unasked(seats, ask, now, windows);
+    let mut passed = Passed::default();
+    if hard < seats.len() {
+        charge_rest(seats, ask, now, windows, &mut passed);
     }
     Some(passed)
 }
 
-/// A hold may be settled in resources that it did not name: their budgets, too, are in the window that the hold belongs to.
-fn enter_unasked(seats: &[Seat], ask: Ask<'_>, now: Timestamp, windows: &mut Windows) {
-    for (seat, window) in seats.iter().zip(windows) {
-        if ask.of(seat).is_none() {
-            *window = seat.meter.enter(seat.slice.index(now));
-        }
-    }
-}
-
-fn hard_seats_fit(seats: &[Seat], ask: Ask<'_>, now: Timestamp) -> bool {
-    seats.iter().all(|seat| match (seat.gate, ask.of(seat)) {
-        (Gate::Open, _) | (_, None) => true,
-        (gate, Some(amount)) => rule::fits(seat.meter.peek(seat.slice.index(now)), amount, gate),
-    })
-}
-
 /// Charges the hard seats in order; undoes all and says false when one has no room.
 #[inline]
-fn charge_hard(seats: &[Seat], ask: Ask<'_>, now: Timestamp, mut windows: Option<&mut Windows>) -> bool {
-    let mut charged = SmallVec::<[(usize, i64, u64); 8]>::new();
+fn charge_hard(seats: &[Seat], ask: Ask<'_>, now: Timestamp, windows: &mut Windows) -> bool {
     for (index, seat) in seats.iter().enumerate() {
-        let gate = seat.gate;
-        let Some(amount) = ask.of(seat).filter(|_| gate != Gate::Open) else { continue };
-        let now = seat.slice.index(now);
-        let Ok(state) = seat.meter.admit(now, amount, gate) else {
-            undo(seats, &charged);
-            return false;
-        };
-        charged.push((index, state.window, amount));
-        if let Some(windows) = windows.as_deref_mut() {
-            windows[index] = state.window;
+        if let (Gate::Max(_), Some(amount)) = (seat.gate, ask.of(seat)) {
+            match seat.meter.admit(seat.slice.index(now), amount, seat.gate) {
+                Ok(state) => windows[index] = state.window,
+                Err(_) => {
+                    undo(&seats[..index], ask, windows);
+                    return false;
+                }
+            }
         }
     }
     true
 }
 
 #[cold]
-fn undo(seats: &[Seat], charged: &[(usize, i64, u64)]) {
-    for &(index, window, amount) in charged.iter().filter(|(.., amount)| *amount > 0) {
-        seats[index].meter.undo(window, amount);
+fn undo(charged: &[Seat], ask: Ask<'_>, windows: &Windows) {
+    for (seat, &window) in charged.iter().zip(windows) {
+        if let (Gate::Max(_), Some(amount @ 1..)) = (seat.gate, ask.of(seat)) {
+            seat.meter.undo(window, amount);
+        }
     }
 }
 
-/// Counts the amounts of the seats that never refuse.
-#[inline]
-fn charge_open(seats: &[Seat], ask: Ask<'_>, now: Timestamp, mut windows: Option<&mut Windows>, passed: &mut Passed) {
+/// Counts the amounts of the seats that never refuse. A hold may be settled in resources that it did not name, so it opens their seats'
+/// windows too.
+fn charge_rest(seats: &[Seat], ask: Ask<'_>, now: Timestamp, windows: &mut Windows, passed: &mut Passed) {
     for (index, seat) in seats.iter().enumerate() {
-        let Some(amount) = ask.of(seat).filter(|_| seat.gate == Gate::Open) else { continue };
-        let now = seat.slice.index(now);
-        let Ok(state) = seat.meter.admit(now, amount, Gate::Open) else { continue };
-        if let Some(windows) = windows.as_deref_mut() {
-            windows[index] = state.window;
+        match (ask.of(seat), seat.gate) {
+            (Some(_), Gate::Max(_)) => {}
+            (Some(amount), Gate::Open) => {
+                if let Ok(state) = seat.meter.admit(seat.slice.index(now), amount, Gate::Open) {
+                    windows[index] = state.window;
+                    note(seat, index, amount, state.amount, passed);
+                }
+            }
+            (None, _) if matches!(ask, Ask::Hold(_)) => windows[index] = seat.meter.enter(seat.slice.index(now)),
+            (None, _) => {}
         }
-        note(seat, index, amount, state.amount, passed);
     }
 }
 

@@ -25,7 +25,7 @@ fn rig(caps: &[(Enforcement, Cap)]) -> Rig {
 impl Rig {
     fn charge(&self, amount: u64) -> Result<Passed, Refused> {
         let cost = TOKENS.of(amount);
-        charge(&self.seats, &self.flights, &self.clock, Ask::Charge(&cost), self.manual.now(), None)
+        charge(&self.seats, &self.flights, &self.clock, Ask::Charge(&cost), self.manual.now(), &mut Windows::new())
     }
 
     fn charged(&self) -> Vec<u64> {
@@ -59,7 +59,7 @@ fn an_undo_leaves_its_mark_for_those_who_look() {
     // The second budget fills up between the look and the charge.
     rig.seats[1].meter.admit(window, 8, Gate::Open).unwrap();
     let cost = TOKENS.of(5);
-    assert!(!charge_hard(&rig.seats, Ask::Charge(&cost), rig.manual.now(), None));
+    assert!(!charge_hard(&rig.seats, Ask::Charge(&cost), rig.manual.now(), &mut Windows::from_elem(0, 2)));
     assert_eq!(rig.charged(), [0, 8]);
     assert_eq!([rig.seats[0].meter.undone(), rig.seats[1].meter.undone()], [1, 0]);
 }
@@ -71,7 +71,7 @@ fn a_refusal_is_decided_on_a_fresh_reading_of_the_clock() {
     let stale = rig.manual.now();
     rig.manual.advance(std::time::Duration::from_secs(86_400));
     let cost = TOKENS.of(10);
-    let passed = charge(&rig.seats, &rig.flights, &rig.clock, Ask::Charge(&cost), stale, None);
+    let passed = charge(&rig.seats, &rig.flights, &rig.clock, Ask::Charge(&cost), stale, &mut Windows::new());
     assert!(passed.is_ok(), "the window that the stale reading is in has ended");
 }
 
@@ -114,17 +114,18 @@ fn a_call_that_fits_is_not_refused_because_of_attempts_that_are_undone() {
             threads.spawn(|| {
                 let cost = TOKENS.of(6);
                 for _ in 0..ROUNDS {
-                    if charge(&pair, &flights, &clock, Ask::Charge(&cost), now, None).is_ok() {
-                        small.settle(0, 6, 0);
+                    if charge(&pair, &flights, &clock, Ask::Charge(&cost), now, &mut Windows::new()).is_ok() {
+                        // The small budget last: while it is taken no other pair goes through.
                         shared.settle(0, 6, 0);
+                        small.settle(0, 6, 0);
                     }
                 }
             });
         }
-        // At most one pair can go through, so of the 16 at least 10 are always free for attempts that go through.
+        // One pair at a time holds 6 of the 16: what goes through always leaves 10.
         let cost = TOKENS.of(10);
         for round in 0..ROUNDS {
-            match charge(&single, &flights, &clock, Ask::Charge(&cost), now, None) {
+            match charge(&single, &flights, &clock, Ask::Charge(&cost), now, &mut Windows::new()) {
                 Ok(_) => {
                     shared.settle(0, 10, 0);
                 }
@@ -148,7 +149,7 @@ fn a_hold_of_nothing_opens_its_window_so_that_its_actual_is_charged_there() {
     for cost in [TOKENS.of(0), Cost::nothing()] {
         let mut windows = Windows::new();
         let now = rig.manual.now();
-        charge(&rig.seats, &rig.flights, &rig.clock, Ask::Hold(&cost), now, Some(&mut windows)).unwrap();
+        charge(&rig.seats, &rig.flights, &rig.clock, Ask::Hold(&cost), now, &mut windows).unwrap();
         assert_eq!(settle(&rig.seats[0], windows[0], 0, 3), Settled::Current { charged: rig.charged()[0] });
     }
     assert_eq!(rig.charged(), [6, 0]);

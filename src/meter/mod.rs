@@ -17,10 +17,13 @@ mod slice;
 mod word;
 
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering, spin_loop};
+use crate::time::MICROS_PER_DAY;
 use crate::window::Window;
 pub(crate) use rule::Gate;
 pub(crate) use slice::Slice;
 pub(crate) use word::{Layout, State};
+
+const MICROS_PER_YEAR: i64 = 365 * MICROS_PER_DAY;
 
 /// A budget's counters.
 #[derive(Debug)]
@@ -52,10 +55,12 @@ pub(crate) enum Settled {
 impl Meter {
     /// An unused budget, first asked for in window `now`.
     ///
-    /// It has seen no window yet: all of its words stand far enough in the past for any window to be later.
+    /// It has seen no window yet, so its words stand a year back: a clock that is set back a little finds every window later. Not further
+    /// back, so that a clock that stood at 1970 when the budget was made finds today within reach.
     pub(crate) fn new(window: &Window, now: i64) -> Self {
         let layout = Layout::of(window);
-        let unused = layout.pack(State { window: now.wrapping_sub(layout.reach() / 2), amount: 0 });
+        let year = window.shortest_micros().map_or(0, |shortest| (MICROS_PER_YEAR / shortest).max(1));
+        let unused = layout.pack(State { window: now.wrapping_sub(year), amount: 0 });
         Self {
             word: AtomicU64::new(unused),
             held: AtomicU64::new(unused),

@@ -67,3 +67,17 @@ fn a_window_one_ahead_or_changed_meanwhile_is_not_renumbered() {
     meter.come_back(seen, 10);
     assert_eq!(meter.state(10), State { window: 20, amount: 2 });
 }
+
+/// A clock that stands at 1970 until it is set, as on machines without a battery, must not leave budgets in the far future.
+#[test]
+fn a_budget_made_at_the_epoch_starts_fresh_today() {
+    for window in ["1s", "minute", "15m", "hour", "5h", "day", "week", "month", "year", "lifetime"] {
+        let window: Window = window.parse().unwrap();
+        let meter = Meter::new(&window, window.index(crate::time::Timestamp::UNIX_EPOCH));
+        let today = window.index("2026-11-22T02:00:00Z".parse().unwrap());
+        assert_eq!(meter.admit(today, 6, Gate::Max(10)).map(|state| state.window), Ok(today), "{window}");
+        if window != Window::Lifetime {
+            assert_eq!(meter.admit(today + 1, 6, Gate::Max(10)).map(|state| state.window), Ok(today + 1), "{window}");
+        }
+    }
+}

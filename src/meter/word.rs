@@ -38,7 +38,8 @@ impl Layout {
     }
 
     /// How many windows earlier and later can be told apart from a given one.
-    pub(crate) const fn reach(self) -> i64 {
+    #[cfg(test)]
+    const fn reach(self) -> i64 {
         if self.amount_bits == u64::BITS { 0 } else { 1 << (u64::BITS - 1 - self.amount_bits) }
     }
 

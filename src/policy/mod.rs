@@ -172,6 +172,11 @@ impl Limit {
         &self.warn
     }
 
+    /// Which group counts for a subject that is in several.
+    pub fn chosen_group(&self) -> GroupChoice {
+        self.group_choice
+    }
+
     /// The caps of groups, in declared order.
     pub fn group_caps(&self) -> impl Iterator<Item = (&str, Cap)> {
         self.groups.iter().map(|(name, cap)| (&**name, *cap))
@@ -266,6 +271,11 @@ impl Policy {
     /// The unit of a declared resource.
     pub fn unit(&self, resource: &str) -> Option<Unit> {
         self.resources.iter().find(|(name, _)| **name == *resource).map(|&(_, unit)| unit)
+    }
+
+    /// The groups that the policy puts a subject in, in declared order.
+    pub fn groups_of(&self, subject: &Subject) -> impl Iterator<Item = &str> {
+        self.members.get(subject).into_iter().flatten().map(AsRef::as_ref)
     }
 
     /// Whether subjects of `kind` are known: the kind is declared, limited, or `global`.

@@ -21,7 +21,10 @@ fn table(entries: &DeTable<'_>, lines: &Lines<'_>) -> Value {
     let entry = |(key, value): (&Spanned<std::borrow::Cow<'_, str>>, &Spanned<DeValue<'_>>)| {
         (key.get_ref().to_string(), node(value, lines.of(key.span().start), lines))
     };
-    Value::Table(entries.iter().map(entry).collect())
+    // In the order in which they are written: it is the order of resources and of what is reported.
+    let mut written: Vec<_> = entries.iter().collect();
+    written.sort_by_key(|(key, _)| key.span().start);
+    Value::Table(written.into_iter().map(entry).collect())
 }
 
 fn node(value: &Spanned<DeValue<'_>>, line: usize, lines: &Lines<'_>) -> Node {

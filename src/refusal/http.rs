@@ -1,6 +1,6 @@
 //! A refusal as HTTP.
 
-use super::{Refusal, Violation};
+use super::{Refusal, Violation, seconds_up};
 
 /// A refusal as HTTP has it. Values hold plain ASCII only: names of limits are plain, and ids of subjects are not sent.
 ///
@@ -53,8 +53,4 @@ pub(super) fn render(refusal: &Refusal) -> HttpRefusal {
 /// Structured fields hold integers of at most 15 digits.
 fn integer(value: u64) -> u64 {
     value.min(999_999_999_999_999)
-}
-
-fn seconds_up(duration: std::time::Duration) -> u64 {
-    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Refusal, Retry, Violation};
+use super::{Refusal, Retry, Violation, seconds_up};
 
 impl Refusal {
     /// The refusal as JSON that a model can act on, made by a serializer: ids may hold anything. Amounts are in amount units
@@ -36,7 +36,7 @@ impl Refusal {
             "message": format!("{self:#}"),
             "suggestion": self.suggestion(),
             "retry_at": retry,
-            "retry_after_seconds": self.retry_after().map(|wait| wait.as_secs()),
+            "retry_after_seconds": self.retry_after().map(seconds_up),
             "details": self.detail(self.primary()),
             "violations": self.violations().map(|violation| self.detail(violation)).collect::<Vec<_>>(),
         })
@@ -59,7 +59,7 @@ impl Refusal {
             "remaining": remaining,
             "remaining_text": format!("{} {resource}", unit.format(*remaining)),
             "resets_at": resets_at.map(|at| at.to_string()),
-            "resets_in_seconds": resets_at.map(|at| at.saturating_since(self.at).as_secs()),
+            "resets_in_seconds": resets_at.map(|at| seconds_up(at.saturating_since(self.at))),
         })
     }
 }

@@ -124,9 +124,12 @@ impl Refusal {
 
     /// What a caller could do, in a sentence.
     pub fn suggestion(&self) -> String {
-        let Violation { requested, remaining, unit, resource, .. } = &self.primary;
-        let smaller = *remaining > 0 && requested > remaining;
-        let what = format!("{} {resource}", unit.format(*remaining));
+        let Violation { requested, unit, resource, .. } = &self.primary;
+        // Every violated budget of the resource has to have room.
+        let same = self.violations().filter(|violation| violation.resource == *resource);
+        let remaining = same.map(|violation| violation.remaining).min().unwrap_or(0);
+        let smaller = remaining > 0 && *requested > remaining;
+        let what = format!("{} {resource}", unit.format(remaining));
         match (self.retry(), smaller) {
             (Retry::At(then), true) => {
                 format!("Ask for at most {what}, or wait {}.", wait(self.at, then))
@@ -145,6 +148,11 @@ fn wait(now: Timestamp, then: Timestamp) -> String {
         "now" => "a moment".to_owned(),
         text => text.to_owned(),
     }
+}
+
+/// Whole seconds, rounded up: whoever waits that long has waited long enough.
+fn seconds_up(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 
 impl fmt::Display for Refusal {
@@ -179,3 +187,50 @@ impl fmt::Display for Refusal {
 }
 
 impl std::error::Error for Refusal {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn violation(remaining: u64, retry: Retry) -> Violation {
+        Violation {
+            limit: "user-day".into(),
+            subject: Subject::global(),
+            resource: "tokens".into(),
+            unit: Unit::Count,
+            window: Window::Day,
+            requested: 99,
+            max: 100,
+            used: 100 - remaining,
+            held: 0,
+            remaining,
+            resets_at: None,
+            retry,
+        }
+    }
+
+    #[test]
+    fn a_suggestion_fits_every_violated_budget() {
+        let refusal = |others| Refusal::new(violation(95, Retry::Never), others, Timestamp::UNIX_EPOCH);
+        assert_eq!(refusal(vec![]).suggestion(), "Ask for at most 95 tokens; waiting does not help.");
+        let two = refusal(vec![violation(5, Retry::Never)]);
+        assert_eq!(two.suggestion(), "Ask for at most 5 tokens; waiting does not help.");
+        let none = refusal(vec![violation(0, Retry::Never)]);
+        assert_eq!(none.suggestion(), "Finish with what you have; waiting does not help.");
+    }
+
+    #[test]
+    fn the_latest_retry_counts_and_waits_are_rounded_up() {
+        let at = |millis| Retry::At(Timestamp::from_millis(millis));
+        let refusal = |retry: [Retry; 2]| {
+            Refusal::new(violation(0, retry[0]), vec![violation(0, retry[1])], Timestamp::UNIX_EPOCH)
+        };
+        let soon = refusal([at(500), at(1_200)]);
+        assert_eq!(soon.retry(), at(1_200));
+        assert!(soon.http().headers.contains(&("Retry-After", "2".to_owned())));
+        #[cfg(feature = "json")]
+        assert_eq!(soon.to_json()["retry_after_seconds"], 2);
+        assert_eq!(refusal([at(500), Retry::Unknown]).retry_after(), None);
+        assert_eq!(refusal([Retry::Never, at(500)]).retry(), Retry::Never);
+    }
+}

@@ -1,0 +1,61 @@
+//! The engine against the reference model: the same random operations, every outcome and every figure compared.
+//!
+//! `ENCUMBER_SEED` sets the seed (64 bits, printed on failure), `ENCUMBER_CASES_N` how many runs are made.
+
+#[path = "model/mod.rs"]
+mod harness;
+
+use std::cell::RefCell;
+use std::str::FromStr;
+
+use harness::drive::{self, Tally};
+use harness::script::Raw;
+use proptest::collection::vec;
+use proptest::prelude::any;
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+
+const SEED: u64 = 20_260_204;
+const CASES_N: u32 = 2_000;
+const STEPS_N_MAX: usize = 120;
+
+/// What must happen in runs for them to say anything.
+const HAPPENS: &[&str] = &[];
+
+#[test]
+fn engine_and_model_agree() {
+    let seed = from_environment("ENCUMBER_SEED", SEED);
+    let cases = from_environment("ENCUMBER_CASES_N", CASES_N);
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: 20_000, ..Config::default() };
+    let mut seed_bytes = [0; 32];
+    seed_bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seed_bytes));
+    let tally = RefCell::new(Tally::new());
+    let outcome = runner.run(&(any::<Raw>(), vec(any::<Raw>(), 0..STEPS_N_MAX)), |(head, steps)| {
+        let happened = drive::run(head, &steps)
+            .map_err(|fault| TestCaseError::fail(format!("{}\n{}", fault.difference, fault.log)))?;
+        for (what, count) in happened {
+            *tally.borrow_mut().entry(what).or_default() += count;
+        }
+        Ok(())
+    });
+    match outcome {
+        Ok(()) => {}
+        Err(TestError::Fail(reason, (head, steps))) => {
+            panic!("ENCUMBER_SEED={seed} ENCUMBER_CASES_N={cases}: {reason}\nbytes: {head:?} {steps:?}")
+        }
+        Err(error) => panic!("ENCUMBER_SEED={seed} ENCUMBER_CASES_N={cases}: {error}"),
+    }
+    let tally = tally.into_inner();
+    println!("{tally:#?}");
+    if cases >= CASES_N {
+        let missing: Vec<_> = HAPPENS.iter().filter(|what| !tally.contains_key(*what)).collect();
+        assert!(missing.is_empty(), "ENCUMBER_SEED={seed}: {cases} runs never came to {missing:?}, only to {tally:#?}");
+    }
+}
+
+fn from_environment<T: FromStr>(name: &str, default: T) -> T {
+    match std::env::var(name) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name}={text:?} is not a number")),
+        Err(_) => default,
+    }
+}

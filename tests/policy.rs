@@ -1,0 +1,256 @@
+//! Policies from text: what is read, and that each fault is refused with its line, key and cause.
+
+use encumber::{
+    Cap, Cost, Enforcement, Engine, GroupChoice, ManualClock, Policy, PolicyError, Subject, Timestamp, TokenClass,
+    Unit, Usage, Warn, Window,
+};
+
+const TEAM: &str = include_str!("../policies/team.toml");
+
+const FULL: &str = r#"
+kinds = ["tool"]
+
+[resources]
+usd    = "usd"
+tokens = "count"
+calls  = "count"
+
+[cost]
+unknown_operation = "1"
+rounding = "up"
+
+[cost.tokens]
+cache_read = "0.1"
+
+[cost.operations]
+embedding = 5
+
+[prices."claude-opus-4-5-20251101"]
+input = "5"
+output = 25
+
+[groups]
+heavy = ["user:dev-1", "user:dev-5"]
+
+[[limits]]
+id          = "user-day"
+subject     = "user"
+resource    = "usd"
+window      = "day"
+max         = "25.5"
+enforcement = "soft"
+warn        = [80, 95]
+time_zone   = "UTC"
+groups      = { heavy = "100" }
+group_choice = "largest"
+subjects    = { "user:dev-4" = "unlimited", "user:a.b \"c\"" = 0 }
+
+[[limits]]
+id = "window"
+subject = "global"
+resource = "tokens"
+window = "5h"
+anchor = "2026-02-04T01:30:00Z"
+max = 1_000_000
+"#;
+
+fn check_full(policy: &Policy) {
+    assert_eq!(
+        policy.resources().collect::<Vec<_>>(),
+        [("usd", Unit::Usd), ("tokens", Unit::Count), ("calls", Unit::Count)]
+    );
+    assert!(policy.knows_kind("tool") && policy.knows_kind("user") && !policy.knows_kind("agent"));
+    let [day, window] = policy.limits() else { panic!("two limits") };
+    assert_eq!(
+        (day.max(), day.enforced(), day.warnings()),
+        (Cap::Max(25_500_000_000), Enforcement::Soft, &[Warn::Percent(80), Warn::Percent(95)][..])
+    );
+    let cap = |subject: &str| policy.resolve(&subject.parse::<Subject>().unwrap(), &[])[0].1;
+    assert_eq!(cap("user:dev-1"), Cap::Max(100_000_000_000));
+    assert_eq!(
+        [cap("user:dev-4"), cap("user:a.b \"c\""), cap("user:x")],
+        [Cap::Unlimited, Cap::Max(0), Cap::Max(25_500_000_000)]
+    );
+    let anchor: Timestamp = "2026-02-04T01:30:00Z".parse().unwrap();
+    assert_eq!((window.window(), window.max()), (Window::every_from(18_000, anchor).unwrap(), Cap::Max(1_000_000)));
+
+    let engine = Engine::builder(policy.clone()).clock(&ManualClock::at(anchor)).build();
+    let [usd, tokens, calls] = ["usd", "tokens", "calls"].map(|name| engine.resource(name).unwrap());
+    let usage = Usage::new().with(TokenClass::Input, 10).with(TokenClass::Output, 1).model("claude-opus-4-5-20251101");
+    assert_eq!(engine.cost(&usage).unwrap(), usd.of(75_000).and(tokens, 11).and(calls, 1));
+    let embedding = usage.clone().operation("embedding");
+    assert_eq!(engine.cost(&embedding).unwrap().amount(tokens), Some(55));
+    assert!(engine.cost(&usage.with(TokenClass::CacheRead, 1)).is_err(), "cache reads have no price");
+    assert_eq!(GroupChoice::default(), GroupChoice::Smallest);
+}
+
+#[test]
+fn toml_with_every_key() {
+    check_full(&Policy::from_toml(FULL).unwrap());
+}
+
+#[test]
+fn json_with_every_key_is_the_same_policy() {
+    let json = r#"{
+      "kinds": ["tool"],
+      "resources": {"usd": "usd", "tokens": "count", "calls": "count"},
+      "cost": {"unknown_operation": "1", "rounding": "up", "tokens": {"cache_read": "0.1"}, "operations": {"embedding": 5}},
+      "prices": {"claude-opus-4-5-20251101": {"input": "5", "output": 25}},
+      "groups": {"heavy": ["user:dev-1", "user:dev-5"]},
+      "limits": [
+        {"id": "user-day", "subject": "user", "resource": "usd", "window": "day", "max": "25.5", "enforcement": "soft",
+         "warn": [80, 95], "time_zone": "UTC", "groups": {"heavy": "100"}, "group_choice": "largest",
+         "subjects": {"user:dev-4": "unlimited", "user:a.b \"c\"": 0}},
+        {"id": "window", "subject": "global", "resource": "tokens", "window": "5h", "anchor": "2026-02-04T01:30:00Z",
+         "max": 1000000}
+      ]
+    }"#;
+    check_full(&Policy::from_json(json).unwrap());
+}
+
+#[test]
+fn the_shipped_policy_is_good() {
+    let policy = Policy::from_toml(TEAM).unwrap();
+    let ids: Vec<_> = policy.limits().iter().map(encumber::Limit::id).collect();
+    assert_eq!(ids, ["subagent", "session", "user-day", "team-day", "team-month"]);
+}
+
+/// Replaces the one line of [`FULL`] that starts with `key` and returns the error, which must name that line.
+fn fault(line_start: &str, replacement: &str) -> PolicyError {
+    let mut number = 0;
+    let lines: Vec<String> = FULL
+        .lines()
+        .enumerate()
+        .map(|(index, line)| {
+            if number == 0 && line.starts_with(line_start) {
+                number = index + 1;
+                replacement.to_owned()
+            } else {
+                line.to_owned()
+            }
+        })
+        .collect();
+    assert!(number > 0, "no line starts with {line_start}");
+    let error = Policy::from_toml(&lines.join("\n")).expect_err(replacement);
+    assert_eq!(error.line(), Some(number), "{replacement}: {error}");
+    error
+}
+
+#[test]
+fn each_fault_names_its_line_key_and_cause() {
+    let cases = [
+        ("tokens = ", "tokens = \"tons\"", "resources.tokens: expected \"usd\" or \"count\", found \"tons\""),
+        ("tokens = ", "\"to kens\" = \"count\"", "cost.tokens"),
+        ("window      =", "window = \"fortnight\"", "\"fortnight\" is not a window"),
+        ("window      =", "window = \"rolling 5h\"", "not in this version"),
+        ("window      =", "window = \"0h\"", "\"0h\" is not a window"),
+        ("max         =", "max = -1", "limits[0].max: \"-1\" is not a non-negative number"),
+        ("max         =", "max = nan", "found a float"),
+        ("max         =", "max = 2.5", "write it as a string"),
+        ("max         =", "max = \"NaN\"", "\"NaN\" is not a non-negative number"),
+        ("max         =", "max = \"\"", "\"\" is not a non-negative number"),
+        ("max         =", "max = \"0.0000000001\"", "finer than a nano-dollar"),
+        ("max         =", "max = \"300000\"", "a budget with a day window holds at most 281474.976710654 usd"),
+        ("max         =", "max = true", "found a boolean"),
+        (
+            "max         =",
+            "maximum = 1",
+            "limits[0].maximum: the key \"maximum\" does not exist here; there is id, subject",
+        ),
+        ("enforcement =", "enforcement = \"firm\"", "\"hard\", \"soft\" or \"shadow\""),
+        ("warn        =", "warn = [80, 101]", "limits[0].warn[1]: expected a percentage from 1 to 100, found 101"),
+        ("warn        =", "warn = [0]", "percentage from 1 to 100"),
+        ("time_zone   =", "time_zone = \"Europe/Berlin\"", "only \"UTC\""),
+        ("groups      =", "groups = { heavy = \"lots\" }", "limits[0].groups.heavy: \"lots\" is not"),
+        (
+            "subjects    =",
+            "subjects = { \"agent:1\" = 1 }",
+            "limits[0].subjects.\"agent:1\": \"agent:1\" is not of the limit's kind",
+        ),
+        ("subjects    =", "subjects = { \"user:\" = 1 }", "the id of the user subject is empty"),
+        ("id          =", "id = \"\"", "limits[0].id: \"\" cannot be a name"),
+        ("id          =", "id = \"a b\"", "cannot be a name"),
+        ("id          =", "id = \"größe\"", "cannot be a name"),
+        ("id          =", "id = \"a\\\"b\\n\"", "limits[0].id: \"a\\\"b\\n\" cannot be a name"),
+        ("id = \"window\"", "id = \"user-day\"", "limits[1].id: \"user-day\" is there twice"),
+        ("resource    =", "resource = \"euro\"", "limits[0].resource: the resource \"euro\" is not declared"),
+        ("subject     =", "subject = \"us er\"", "limits[0].subject: \"us er\" cannot be a name"),
+        ("heavy = ", "heavy = [\"user:dev-1\", \"dev-5\"]", "groups.heavy[1]: \"dev-5\" is not a subject"),
+        ("cache_read = ", "cached = \"0.1\"", "cost.tokens.cached: the key \"cached\" does not exist here"),
+        ("cache_read = ", "cache_read = \"-0.1\"", "cost.tokens.cache_read: \"-0.1\" is not a non-negative number"),
+        ("embedding = ", "embedding = \"inf\"", "cost.operations.embedding: \"inf\""),
+        ("unknown_operation", "unknown_operation = \"free\"", "cost.unknown_operation: \"free\""),
+        ("output = ", "outputs = 1", "prices.claude-opus-4-5-20251101.outputs"),
+        ("anchor = ", "anchor = \"noon\"", "an RFC 3339 instant"),
+        ("kinds = ", "kinds = [\"tool:1\"]", "kinds[0]: \"tool:1\" cannot be a name"),
+        ("kinds = ", "kind = [\"tool\"]", "kind: the key \"kind\" does not exist here"),
+    ];
+    for (line, replacement, expected) in cases {
+        if replacement.contains("to kens") {
+            // The weights of a resource that is no longer declared are found first, in their own line.
+            let error = Policy::from_toml(&FULL.replace("tokens = \"count\"", replacement)).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+            continue;
+        }
+        let error = fault(line, replacement);
+        assert!(error.to_string().contains(expected), "{replacement}\n  says {error}\n  not  {expected}");
+    }
+}
+
+#[test]
+fn syntax_errors_name_their_line() {
+    let toml = Policy::from_toml("[resources]\nusd = \"usd\"\nusd = \"usd\"\n").unwrap_err();
+    assert_eq!(toml.line(), Some(3), "{toml}");
+    let toml = Policy::from_toml("[resources]\nusd = usd\n").unwrap_err();
+    assert_eq!(toml.line(), Some(2), "{toml}");
+    let json = Policy::from_json("{\n  \"resources\": {},\n  \"limits\": [,]\n}").unwrap_err();
+    assert_eq!(json.line(), Some(3), "{json}");
+    for extension in
+        ["{} // comment", "{\"limits\": [],}", "{limits: []}", "{'limits': []}", "", "[]", "null", "{\"a\": 1} x"]
+    {
+        assert!(Policy::from_json(extension).is_err(), "{extension}");
+    }
+    let twice = Policy::from_json("{\n\"resources\": {\"usd\": \"usd\",\n\"usd\": \"count\"}}").unwrap_err();
+    assert_eq!((twice.line(), twice.key()), (Some(3), "resources.usd"), "{twice}");
+    let number = Policy::from_json(
+        r#"{"resources": {"t": "count"}, "limits": [{"id": "x", "subject": "user", "resource": "t", "window": "day", "max": 1e3}]}"#,
+    );
+    assert!(number.unwrap_err().to_string().contains("float"));
+}
+
+#[test]
+fn a_wrong_policy_leaves_the_old_one_in_force() {
+    let clock = ManualClock::at(Timestamp::UNIX_EPOCH);
+    let engine = Engine::builder(Policy::from_toml(FULL).unwrap()).clock(&clock).build();
+    let tokens = engine.resource("tokens").unwrap();
+    let scope = engine.scope::<&str>([]).unwrap();
+    scope.try_charge(tokens.of(1_000_000)).unwrap();
+    assert!(Policy::from_toml(&FULL.replace("max = 1_000_000", "max = minus one")).is_err());
+    assert!(scope.try_charge(tokens.of(1)).is_err());
+    engine.set_policy(Policy::from_toml(&FULL.replace("max = 1_000_000", "max = 1_000_001")).unwrap());
+    scope.try_charge(tokens.of(1)).unwrap();
+    assert!(scope.try_charge(tokens.of(1)).is_err(), "usage stays");
+    assert_eq!(scope.usage().unwrap()[0].used, 1_000_001);
+}
+
+/// A resource or a kind that a swapped-in policy does not know is an error for whoever still uses it, and nothing is charged.
+#[test]
+fn what_a_new_policy_does_not_know_is_refused() {
+    let engine = Engine::new(Policy::from_toml(FULL).unwrap());
+    let (tokens, calls) = (engine.resource("tokens").unwrap(), engine.resource("calls").unwrap());
+    let scope = engine.scope(["tool:grep"]).unwrap();
+    scope.try_charge(tokens.of(5).and(calls, 1)).unwrap();
+    let hold = scope.reserve(tokens.of(7)).unwrap();
+    engine.set_policy(Policy::from_toml(&FULL.replace("calls  = \"count\"\n", "")).unwrap());
+    let error = scope.try_charge(tokens.of(5).and(calls, 1)).unwrap_err();
+    assert!(error.to_string().contains("declared: usd, tokens"), "{error}");
+    engine.set_policy(Policy::from_toml(&FULL.replace("kinds = [\"tool\"]\n", "")).unwrap());
+    let error = scope.record(tokens.of(5)).unwrap_err();
+    assert!(error.to_string().contains("\"tool\" is neither declared nor limited"), "{error}");
+    hold.commit(tokens.of(6)).unwrap();
+    engine.set_policy(Policy::from_toml(FULL).unwrap());
+    assert_eq!(scope.usage().unwrap()[0].used, 11);
+    let other = Engine::new(Policy::from_toml(FULL).unwrap());
+    assert!(scope.try_charge(other.resource("tokens").unwrap().of(1)).is_err(), "another engine's resource");
+    assert!(scope.try_charge(Cost::nothing()).is_ok());
+}
