@@ -10,8 +10,9 @@ Readings of the rules that decide a figure:
 
 - A refused call, and a `charge` of amount 0 (a query), leave a budget as it was, the latest window that it has seen included.
 - A resource is part of a call's cost even when the amount is 0, and then its budgets are asked.
-- A clock that jumped ahead and came back locks nobody out for longer than the next window: a refusal renumbers a window that lies more
-  than one ahead of the call as the one after the call's, with what it has charged.
+- A clock that jumped ahead and came back locks nobody out for longer than the next window: a refusal renumbers a window that lies ahead
+  of the call, with a gap of unused windows between, as the next window after the call and after all that were used before the gap. It
+  keeps what it has charged.
 - A settlement changes the window that admitted the call, however much later it comes, and counts for that window's `peak_over`.
 - Not covered, and refused with an error: rolling and first-use windows, time zones, other roundings, models without a price.
 """
@@ -235,6 +236,7 @@ class Budget:
         self.subject = subject
         self.cap = limit.cap(subject)
         self.seen = None
+        self.left = self.landed = -UNLIMITED
         self.charged = {}
         self.over = 0
 
@@ -247,15 +249,26 @@ class Budget:
         """Whether a hard limit refuses the amount."""
         if self.limit.enforcement != "hard":
             return False
-        charged = self.charged.get(self.window(at), 0)
+        window = self.window(at)
+        charged = self.charged[window] if window == self.seen else 0
         return charged >= self.cap if amount == 0 and zero_needs_room else charged + amount > self.cap
 
+    def enter(self, window):
+        """Makes this window the latest; remembers the last gap between windows that were used."""
+        if self.seen is None or window > self.seen + 1:
+            self.left, self.landed = -UNLIMITED if self.seen is None else self.seen, window
+        if self.seen is None or window > self.seen:
+            self.seen = window
+            self.charged[window] = 0
+
     def come_back(self, at):
-        """After a refusal: a window that lies more than one ahead of the instant is renumbered as the next one, with its count."""
-        following = self.limit.window(at) + 1
-        if self.seen is not None and self.seen > following:
+        """After a refusal: a window from beyond a gap that the instant lies in or before is renumbered as the next one that was not used."""
+        now = self.limit.window(at)
+        following = max(now, self.left) + 1
+        if self.seen is not None and now < self.landed and self.seen > following:
             self.charged[following] = self.charged.pop(self.seen, 0)
             self.seen = following
+            self.landed = min(self.landed, following)
 
     def add(self, window, amount):
         """Adds an amount, which may be negative, to a window; to one that has been renumbered since, only what is more."""
@@ -324,7 +337,8 @@ class Replay:
         for _, budget, resource in touched:
             if asked[resource] == 0 and not reserves:
                 continue
-            window = budget.seen = budget.window(call.start)
+            window = budget.window(call.start)
+            budget.enter(window)
             budget.add(window, asked[resource])
             settlements.append((budget, window, actual[resource] - asked[resource]))
         for resource, amount in actual.items():

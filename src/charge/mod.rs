@@ -398,12 +398,10 @@ impl Examiner<'_> {
     fn come_back(&self, blocked: &mut [Blocked]) {
         for blocked in blocked {
             let Seat { meter, window, .. } = &self.seats[blocked.seat];
-            let next = window.index(self.now).saturating_add(1);
-            if blocked.state.window > next {
+            if blocked.state.window > window.index(self.now).saturating_add(1) {
                 let seen = meter.state(blocked.state.window);
                 // Read after the state: see `Meter::come_back`.
-                meter.come_back(seen, window.index(self.clock.now_precise()));
-                blocked.state.window = next;
+                blocked.state.window = meter.come_back(seen, window.index(self.clock.now_precise()));
             }
         }
     }

@@ -36,6 +36,10 @@ pub(crate) struct Meter {
     ended: AtomicU64,
     /// The same window: what late settlements gave back.
     returned: AtomicU64,
+    /// The windows on both sides of the last gap: the one that was left and the one that was landed in with windows between them unused.
+    /// Only the numbers count.
+    left: AtomicU64,
+    landed: AtomicU64,
     /// How many charges of this budget were undone because another budget of their scope had no room.
     undone: AtomicU32,
     /// 1 once a scope has this budget together with another one that can refuse: from then on its charges may be undone.
@@ -66,6 +70,8 @@ impl Meter {
             held: AtomicU64::new(unused),
             ended: AtomicU64::new(unused),
             returned: AtomicU64::new(unused),
+            left: AtomicU64::new(unused),
+            landed: AtomicU64::new(unused),
             undone: AtomicU32::new(0),
             joined: AtomicU8::new(0),
             layout,
@@ -97,7 +103,7 @@ impl Meter {
         let (before, after) =
             transition(&self.word, layout, now, |state| rule::admit(layout, state, now, amount, gate))?;
         if after.window != before.window {
-            self.hand_over(before);
+            self.hand_over(before, after.window);
         }
         Ok(after)
     }
@@ -172,37 +178,43 @@ impl Meter {
         }
     }
 
-    /// Renumbers the current window as the one after `now` when it is still `seen` and lies further ahead: the clock that opened it
-    /// had jumped. The count stays, so nothing is granted twice; what was held counts as used.
+    /// Renumbers the current window when it is still `seen` and was opened by a clock that had jumped ahead and has come back to `now`.
+    /// Returns the number that it has then.
+    ///
+    /// The clock had jumped if `now` lies before the window that was landed in: between `left` and `landed` nothing was ever granted.
+    /// The count moves to the first window after `now` that was not granted before, so nothing is granted twice; what was held counts as used. A
+    /// clock that is set back within windows that followed each other renumbers nothing: they have all been granted.
     ///
     /// `now` must have been read after `seen` was loaded: then no delay of this thread can make a window that others opened in good
     /// order look as if it lay ahead.
-    pub(crate) fn come_back(&self, seen: State, now: i64) {
-        let next = now.saturating_add(1);
-        if seen.window <= next {
-            return;
+    pub(crate) fn come_back(&self, seen: State, now: i64) -> i64 {
+        let number = |word: &AtomicU64| self.layout.unpack(word.load(Ordering::Acquire), seen.window).window;
+        // In this order: a gap is written down from its near side to its far side.
+        let (landed, left) = (number(&self.landed), number(&self.left));
+        let next = left.max(now).saturating_add(1);
+        if now >= landed || seen.window <= next {
+            return seen.window;
         }
-        change(
-            &self.word,
-            self.layout,
-            now,
-            |state| if state == seen { State { window: next, ..state } } else { state },
-        );
-        change(
-            &self.held,
-            self.layout,
-            now,
-            |held| {
-                if held.window > next { State { window: next, amount: 0 } } else { held }
-            },
-        );
+        let renumbered = State { window: next, ..seen };
+        change(&self.word, self.layout, seen.window, |state| if state == seen { renumbered } else { state });
+        change(&self.held, self.layout, seen.window, |held| {
+            if held.window > next { State { window: next, amount: 0 } } else { held }
+        });
+        change(&self.landed, self.layout, seen.window, |landed| State { window: landed.window.min(next), ..landed });
+        next
     }
 
+    /// What is written down when window `opened` has replaced another one.
     #[cold]
-    fn hand_over(&self, ended: State) {
-        if ended.amount > 0 {
-            let State { window, amount } = ended;
-            change(&self.ended, self.layout, window, |state| rule::accumulate(self.layout, state, window, amount));
+    fn hand_over(&self, State { window, amount }: State, opened: i64) {
+        let layout = self.layout;
+        if amount > 0 {
+            change(&self.ended, layout, window, |state| rule::accumulate(layout, state, window, amount));
+        }
+        if opened > window.saturating_add(1) {
+            for (word, window) in [(&self.left, window), (&self.landed, opened)] {
+                change(word, layout, opened, |state| State { window: state.window.max(window), ..state });
+            }
         }
     }
 

@@ -68,16 +68,16 @@ impl Ledger {
         budget.newest.0
     }
 
-    /// Counts `amount` of a call that the window starting at `start` admitted. A window that is not known yet had `before` charged.
-    pub(super) fn admit(&mut self, budget: usize, start: i64, before: u128, amount: u64, stays_open: bool) {
+    /// Counts `amount` of a call that the window starting at `start` admitted; it had `before` charged, if that is known better than here.
+    pub(super) fn admit(&mut self, budget: usize, start: i64, before: Option<u128>, amount: u64, stays_open: bool) {
         let budget = &mut self.budgets[budget];
         let index = budget.counts.iter().rposition(|count| count.start == start).unwrap_or_else(|| {
             budget.counts.retain(|count| count.open > 0);
-            budget.counts.push(Count { start, charged: before, open: 0 });
+            budget.counts.push(Count { start, charged: 0, open: 0 });
             budget.counts.len() - 1
         });
         let count = &mut budget.counts[index];
-        count.charged += u128::from(amount);
+        count.charged = before.unwrap_or(count.charged) + u128::from(amount);
         count.open += u32::from(stays_open);
         let (limit, cap, charged) = (budget.limit, budget.cap, count.charged);
         self.peaks[limit].rise(charged, cap);
@@ -130,11 +130,11 @@ mod tests {
         let mut ledger = Ledger::new(1);
         let budget = ledger.budget(0, "user:1", Window::Minute, Cap::Max(10));
         let first = ledger.window_at(budget, at(5));
-        ledger.admit(budget, first, 0, 4, true);
+        ledger.admit(budget, first, None, 4, true);
         for minute in 1..5 {
             let later = ledger.window_at(budget, at(minute * MINUTE));
             assert_eq!(later, minute * MINUTE);
-            ledger.admit(budget, later, 0, 9, false);
+            ledger.admit(budget, later, None, 9, false);
         }
         assert_eq!((ledger.peaks()[0].charged, ledger.peaks()[0].over), (9, 0));
         assert_eq!(ledger.settle(budget, first, 4, 13), Some(13));
@@ -148,7 +148,7 @@ mod tests {
         let budget = ledger.budget(0, "user:1", Window::Minute, Cap::Unlimited);
         for minute in 0..1_000 {
             let start = ledger.window_at(budget, at(minute * MINUTE));
-            ledger.admit(budget, start, 0, 1, minute % 100 == 0);
+            ledger.admit(budget, start, None, 1, minute % 100 == 0);
         }
         assert_eq!(ledger.budgets[budget].counts.len(), 11);
         for minute in (0..1_000).step_by(100) {

@@ -34,6 +34,8 @@ pub(super) struct Replay {
     open: BTreeMap<(Timestamp, u64), Open>,
     /// The latest start so far.
     latest: Timestamp,
+    /// Whether a call has started before an earlier one.
+    went_back: bool,
     verifier: Option<Verifier>,
 }
 
@@ -102,6 +104,7 @@ impl Replay {
             parties: Parties::default(),
             open: BTreeMap::new(),
             latest: Timestamp::MIN,
+            went_back: false,
             verifier,
         })
     }
@@ -222,16 +225,18 @@ impl Replay {
         }
         self.tally.count(call.start, party, actual, None);
         let stays_open = self.admission != Admission::Charge;
-        // A call that starts before an earlier one is counted in the window that its budgets have reached; the engine knows which.
-        let reached = if call.start < self.latest { party.scope.usage().ok() } else { None };
+        // Once a call has started before an earlier one, calls are counted in the windows that their budgets have reached, and windows
+        // may have been renumbered: the engine knows.
+        self.went_back |= call.start < self.latest;
+        let reached = if self.went_back { party.scope.usage().ok() } else { None };
         let mut windows = Vec::with_capacity(if stays_open { party.seats.len() } else { 0 });
         for (place, seat) in party.seats.iter().enumerate() {
             let amount = asked.amount(self.limit_resources[seat.limit]);
             let (start, before) = match reached.as_ref().map(|usage| &usage[place]) {
-                None => (self.ledger.window_at(seat.budget, call.start), 0),
+                None => (self.ledger.window_at(seat.budget, call.start), None),
                 Some(usage) => {
                     let start = usage.bounds.map_or(i64::MIN, |bounds| bounds.start.as_micros());
-                    (start, u128::from(usage.charged().saturating_sub(amount.unwrap_or(0))))
+                    (start, Some(u128::from(usage.charged().saturating_sub(amount.unwrap_or(0)))))
                 }
             };
             match amount {
