@@ -1,0 +1,47 @@
+//! Operations on a handle allocate nothing, for scopes of up to eight budgets.
+
+use encumber::{
+    Actual, Cap, Clock, Enforcement, Engine, Limit, ManualClock, Policy, Resource, Scope, Timestamp, Unit, Window,
+};
+
+fn rig(budgets: usize) -> (Scope, Resource) {
+    let base = Policy::builder().resource("tokens", Unit::Count);
+    let policy = (0..budgets).fold(base, |policy, number| {
+        let enforcement = if number % 4 == 3 { Enforcement::Soft } else { Enforcement::Hard };
+        let limit = Limit::new(&format!("limit-{number}"), "user", "tokens", Window::Day, Cap::Max(1_000_000));
+        policy.limit(limit.enforcement(enforcement))
+    });
+    let clock = ManualClock::at(Timestamp::from_seconds(1_770_000_000));
+    let engine = Engine::builder(policy.build().unwrap()).clock(Clock::manual(&clock)).build();
+    (engine.scope(["user:7"]).unwrap(), engine.resource("tokens").unwrap())
+}
+
+#[test]
+fn nothing_is_allocated_up_to_eight_budgets() {
+    for budgets in [1, 3, 8] {
+        let (scope, tokens) = rig(budgets);
+        // What is made once per thread or handle is made before.
+        scope.try_charge(tokens.of(1)).unwrap();
+        let counted = allocation_counter::measure(|| {
+            scope.try_charge(tokens.of(2)).unwrap();
+            scope.check().unwrap();
+            scope.check_cost(&tokens.of(2)).unwrap();
+            scope.record(tokens.of(1)).unwrap();
+            scope.afford(tokens).unwrap();
+            let hold = scope.reserve(tokens.of(10)).unwrap();
+            hold.dispatched();
+            hold.commit(tokens.of(7)).unwrap();
+            scope.reserve(tokens.of(10)).unwrap().commit(Actual::AtLeast(tokens.of(7))).unwrap();
+            scope.reserve(tokens.of(10)).unwrap().release().unwrap();
+            drop(scope.reserve(tokens.of(10)).unwrap());
+            drop(scope.reserve_up_to(tokens, 1, 10).unwrap());
+        });
+        assert_eq!(counted.count_total, 0, "{budgets} budgets");
+    }
+}
+
+#[test]
+fn the_counter_counts() {
+    let (scope, _) = rig(1);
+    assert!(allocation_counter::measure(|| drop(scope.usage())).count_total > 0);
+}
