@@ -130,9 +130,9 @@ impl Cost {
     /// A cost of `amount` units of one resource.
     #[inline]
     pub fn of(resource: Resource, amount: u64) -> Self {
-        // Written in place, with no question whether it fits.
-        let unused = (Resource::new(0, 0), 0);
-        Self { items: SmallVec::from_buf_and_len([(resource, amount), unused, unused, unused], 1), unpriced: false }
+        let mut items = SmallVec::new();
+        items.push((resource, amount));
+        Self { items, unpriced: false }
     }
 
     /// This cost with `amount` of `resource` added; a resource named twice adds up, saturating at `u64::MAX`, which no hard limit

@@ -17,7 +17,7 @@ use smallvec::SmallVec;
 
 use crate::amount::{Cap, Cost, Resource};
 use crate::clock::Clock;
-use crate::meter::{Gate, Meter, Settled, Slice, State, rule};
+use crate::meter::{Gate, Layout, Meter, Settled, Slice, State, rule};
 use crate::policy::Enforcement;
 use crate::time::Timestamp;
 use crate::window::Window;
@@ -148,6 +148,7 @@ pub(crate) fn join(seats: &[Seat]) {
 #[derive(Debug)]
 pub(crate) struct Single {
     meter: Arc<Meter>,
+    layout: Layout,
     slice: Slice,
     resource: Resource,
     gate: Gate,
@@ -158,6 +159,7 @@ impl Single {
         match seats {
             [seat] if seat.gate != Gate::Open => Some(Self {
                 meter: Arc::clone(&seat.meter),
+                layout: seat.meter.layout(),
                 slice: Slice::new(seat.window),
                 resource: seat.resource,
                 gate: seat.gate,
@@ -175,7 +177,7 @@ impl Single {
     pub(crate) fn charge(&self, cost: &Cost, now: Timestamp) -> bool {
         match *cost.items.as_slice() {
             [(resource, amount)] if resource == self.resource && amount != 0 => {
-                self.meter.admit(self.slice.index(now), amount, self.gate).is_ok()
+                self.meter.admit_as(self.layout, self.slice.index(now), amount, self.gate).is_ok()
             }
             _ => false,
         }
