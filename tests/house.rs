@@ -39,16 +39,16 @@ struct Source {
 
 /// Every file of the library but its root.
 fn sources() -> Vec<Source> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = Vec::new();
-    let mut folders = vec![root.clone()];
+    let mut folders = vec![top.clone()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).expect("src can be listed") {
             let path = entry.expect("src can be listed").path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|ext| ext == "rs") && path != root.join("lib.rs") {
-                let inside = path.strip_prefix(&root).expect("below src");
+            } else if path.extension().is_some_and(|ext| ext == "rs") && path != top.join("lib.rs") {
+                let inside = path.strip_prefix(&top).expect("below src");
                 let first = inside.components().next().expect("a room").as_os_str().to_string_lossy();
                 let room = first.trim_end_matches(".rs").to_owned();
                 let text = fs::read_to_string(&path).expect("source is text");

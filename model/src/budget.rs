@@ -26,6 +26,9 @@ pub(crate) struct Budget {
     window: Window,
     current: Option<i64>,
     windows: BTreeMap<i64, Count>,
+    /// The last gap: the window before it, and the one after it, which a clock landed in that may have jumped.
+    left: i64,
+    landed: i64,
     /// Numbers that were counted under before a window was renumbered below them.
     given_up: BTreeSet<i64>,
     repeats: bool,
@@ -33,7 +36,15 @@ pub(crate) struct Budget {
 
 impl Budget {
     pub(crate) fn new(window: Window) -> Self {
-        Self { window, current: None, windows: BTreeMap::new(), given_up: BTreeSet::new(), repeats: false }
+        Self {
+            window,
+            current: None,
+            windows: BTreeMap::new(),
+            left: i64::MIN,
+            landed: i64::MIN,
+            given_up: BTreeSet::new(),
+            repeats: false,
+        }
     }
 
     /// The window that an operation at `at` belongs to.
@@ -51,6 +62,10 @@ impl Budget {
     pub(crate) fn enter(&mut self, index: i64) {
         if self.is_ahead(index) {
             self.repeats |= self.given_up.contains(&index);
+            let before = self.current.unwrap_or(i64::MIN);
+            if index > before.saturating_add(1) {
+                (self.left, self.landed) = (self.left.max(before), self.landed.max(index));
+            }
             self.windows.insert(index, Count::default());
             self.current = Some(index);
         }
@@ -101,16 +116,19 @@ impl Budget {
         self.repeats || numbers.iter().any(|number| self.given_up.contains(number))
     }
 
-    /// Renumbers a current window that lies more than one ahead of `at` as the one after `at`'s. What is charged stays; what was held
-    /// counts as used. Windows in between, through which the clock came, are given up.
+    /// Renumbers the current window when it lies more than one ahead of `at` and was opened by a clock that had jumped: `at` lies before
+    /// the window that was landed in. Its number is then the first one after `at` that was not in use before the jump. What is charged stays; what
+    /// was held counts as used. Windows in between, through which the clock came, are given up.
     pub(crate) fn come_back(&mut self, at: i64) {
-        let next = self.window.index(at) + 1;
-        let Some(current) = self.current.filter(|current| *current > next) else { return };
+        let now = self.window.index(at);
+        let next = self.left.max(now) + 1;
+        let Some(current) = self.current.filter(|current| now < self.landed && *current > next) else { return };
         let charged = self.count(current).charged;
         self.repeats |= self.windows.contains_key(&next) || self.given_up.contains(&next);
         self.given_up.extend(self.windows.split_off(&next).into_keys());
         self.windows.insert(next, Count { charged, held: 0 });
         self.current = Some(next);
+        self.landed = next;
     }
 
     /// The count that says that what is charged is not known any more.

@@ -31,10 +31,12 @@
 //! - An operation counts in the window of its instant, or in the budget's current one where that is later. What charges or records
 //!   more than 0 makes a window the current one of the budgets that it names. A reservation that is admitted, also one of 0, and an
 //!   extension that holds something make it the current one of every budget of their scope: they may be settled in any resource.
-//! - A hard budget that refuses while its current window lies more than one ahead of the call's instant was opened by a clock that
-//!   had jumped: the window is renumbered as the one after the instant's, and the refusal tells when that one ends. What is charged
-//!   stays; what was held counts as used. Holds made in it lie ahead of the current window from then on: what they spend beyond the
-//!   hold goes to the current window, what they would give back is dropped.
+//! - A hard budget that refuses while its current window lies more than one ahead of the call's instant may have been opened by a
+//!   clock that had jumped. It was when the instant lies before the last window that was begun with unused ones before it. The window is
+//!   then renumbered as the first one after the instant that does not precede what was in use before the jump, and the refusal tells
+//!   when that one ends. What is charged stays; what was held counts as used. Holds made in it lie ahead of the current window from then
+//!   on: what they spend beyond the hold goes to the current window, what they would give back is dropped. A clock that is set back
+//!   within windows that followed each other renumbers nothing: they have all been granted.
 //! - A count has the bits that the engine's word leaves it ([`Window::bits`]); one that reaches their top value is saturated, shown as
 //!   `u64::MAX`, all of it used, and stays so until the window ends.
 //! - A reservation settles in the windows and on the budgets that admitted it, one part for the reservation and one for each

@@ -405,22 +405,20 @@ fn a_clock_that_comes_back_twice() {
     let mut model = daily(10);
     model.try_charge(U, &tokens(7), 5 * DAY).unwrap();
     let hold = model.reserve(U, &tokens(6), 20 * DAY).unwrap().hold;
-    let refused_at = |model: &mut Model, day: i64| {
-        refusal(model.try_charge(U, &tokens(5), day * DAY));
-        assert_eq!(model.usage(U, day * DAY).unwrap()[0].window_start, Some((day + 1) * DAY));
-        assert_eq!(
-            figures(model, U, day * DAY),
-            [(6, 0)],
-            "the 6 held in day 20 count as used from the first renumbering on"
-        );
+    let refused_at = |model: &mut Model, day: i64, renumbered: i64| {
+        let [violation] = &refusal(model.try_charge(U, &tokens(5), day * DAY))[..] else { panic!() };
+        assert_eq!(violation.window_end, Some((renumbered + 1) * DAY));
+        assert_eq!(model.usage(U, day * DAY).unwrap()[0].window_start, Some(renumbered * DAY));
+        assert_eq!(figures(model, U, day * DAY), [(6, 0)], "the 6 held in day 20 count as used from then on");
     };
-    refused_at(&mut model, 10);
-    refused_at(&mut model, 2);
-    assert_eq!(figures(&model, U, 5 * DAY), [(0, 0)], "ahead of the current window everything is fresh");
-    assert_eq!(model.charged_in("day", "user:1", 5 * DAY), 0, "day 5, through which the clock came, was given up");
+    refused_at(&mut model, 10, 11);
+    // Day 5 was granted before the jump: the first day after it that was not is day 6.
+    refused_at(&mut model, 2, 6);
+    assert_eq!(figures(&model, U, 7 * DAY), [(0, 0)], "ahead of the current window everything is fresh");
+    assert_eq!([5, 6, 11].map(|day| model.charged_in("day", "user:1", day * DAY)), [7, 6, 0], "day 11 was given up");
     assert_eq!(
-        [3, 4, 5, 20, 21].map(|day| model.repeats("day", "user:1", day * DAY)),
-        [false, false, true, true, false]
+        [5, 6, 7, 11, 20].map(|day| model.repeats("day", "user:1", day * DAY)),
+        [false, false, false, true, true]
     );
     model.release(hold).unwrap();
     assert_eq!(figures(&model, U, 2 * DAY), [(6, 0)]);
@@ -438,6 +436,20 @@ fn a_clock_that_comes_back_twice() {
         assert_eq!(figures(&model, U, day * DAY)[0].1, 0);
         assert!(model.repeats("day", "user:1", 0), "day 20 began twice");
     }
+}
+
+#[test]
+fn a_clock_that_is_set_back_within_windows_that_were_granted_renumbers_nothing() {
+    let mut model = daily(10);
+    for day in 1..=4 {
+        model.try_charge(U, &tokens(10), day * DAY).unwrap();
+    }
+    for day in 1..=4 {
+        let violation = &refusal(model.try_charge(U, &tokens(1), day * DAY))[0];
+        assert_eq!(violation.retry, Retry::At(5 * DAY), "set back to day {day}, all up to day 4 are used up");
+    }
+    // Only day 1 was landed in, with unused ones before it: before that the clock had jumped, as far as the budget knows.
+    assert_eq!(refusal(model.try_charge(U, &tokens(1), 0))[0].retry, Retry::At(2 * DAY));
 }
 
 #[test]

@@ -257,13 +257,11 @@ fn attempt(seats: &[Seat], flights: &Flights, ask: Ask<'_>, now: Timestamp, wind
 fn charge_hard(seats: &[Seat], ask: Ask<'_>, now: Timestamp, windows: &mut Windows) -> bool {
     for (index, seat) in seats.iter().enumerate() {
         if let (Gate::Max(_), Some(amount)) = (seat.gate, ask.of(seat)) {
-            match seat.meter.admit(seat.slice.index(now), amount, seat.gate) {
-                Ok(state) => windows[index] = state.window,
-                Err(_) => {
-                    undo(&seats[..index], ask, windows);
-                    return false;
-                }
-            }
+            let Ok(state) = seat.meter.admit(seat.slice.index(now), amount, seat.gate) else {
+                undo(&seats[..index], ask, windows);
+                return false;
+            };
+            windows[index] = state.window;
         }
     }
     true
@@ -283,7 +281,6 @@ fn undo(charged: &[Seat], ask: Ask<'_>, windows: &Windows) {
 fn charge_rest(seats: &[Seat], ask: Ask<'_>, now: Timestamp, windows: &mut Windows, passed: &mut Passed) {
     for (index, seat) in seats.iter().enumerate() {
         match (ask.of(seat), seat.gate) {
-            (Some(_), Gate::Max(_)) => {}
             (Some(amount), Gate::Open) => {
                 if let Ok(state) = seat.meter.admit(seat.slice.index(now), amount, Gate::Open) {
                     windows[index] = state.window;
@@ -291,7 +288,8 @@ fn charge_rest(seats: &[Seat], ask: Ask<'_>, now: Timestamp, windows: &mut Windo
                 }
             }
             (None, _) if matches!(ask, Ask::Hold(_)) => windows[index] = seat.meter.enter(seat.slice.index(now)),
-            (None, _) => {}
+            // Charged already, or not asked.
+            (Some(_), Gate::Max(_)) | (None, _) => {}
         }
     }
 }

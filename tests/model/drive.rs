@@ -16,8 +16,8 @@ use super::world::{RESOURCES, START_MICROS, SUBJECTS, WINDOWS_PER_RULE_MAX, Worl
 
 /// The clock goes at most this far ahead of its start: what an engine tells apart reaches further.
 const LATEST_MICROS: i64 = START_MICROS + 18 * 365 * DAY_MICROS;
-/// An engine takes a budget that has not been used to have seen a window of a year before it was made.
-const BACK_MICROS: i64 = 360 * DAY_MICROS;
+/// An engine takes a budget that has not been used to have seen a window of a year before it was made; the model knows of none.
+const BACK_MICROS: i64 = 250 * DAY_MICROS;
 const DAY_MICROS: i64 = 86_400_000_000;
 const HOLDS_MAX: usize = 12;
 /// How often something happened in runs.
@@ -67,8 +67,6 @@ pub(super) struct Held {
     pub(super) id: HoldId,
     pub(super) subjects: u8,
     pub(super) holds: Holds,
-    /// The resources that the first admission's policy declares.
-    pub(super) declared: Vec<&'static str>,
     pub(super) is_extended: bool,
     pub(super) committed: Option<(Spelled, bool)>,
     /// How often a rule had got another window when it was made.
@@ -258,7 +256,6 @@ impl Run {
             id,
             subjects,
             holds: Holds::default(),
-            declared: RESOURCES.into_iter().filter(|name| self.world.declares(name)).collect(),
             is_extended: false,
             committed: None,
             windows_changed: self.windows_changed,

@@ -8,7 +8,7 @@ use super::drive::{Run, texts};
 use super::ledger::Holds;
 use super::script::{Costs, Party, Settle};
 use super::words::{self, Answer};
-use super::world::{RESOURCES, SUBJECTS};
+use super::world::SUBJECTS;
 
 impl Run {
     /// Does something with the reservation at `index`.
@@ -17,7 +17,7 @@ impl Run {
         let subjects = texts(bits);
         match settle {
             Settle::Commit { actual, at_least } => {
-                let actual = self.actual(index, actual);
+                let actual = self.spelled(actual, |run, resource| run.holds_of(index, resource));
                 self.held[index].committed = Some((actual.clone(), *at_least));
                 self.commit(index, &actual, *at_least)?;
             }
@@ -64,18 +64,6 @@ impl Run {
             Err(_) => "dropped settled",
         });
         drop(held);
-    }
-
-    /// What a reservation is committed at. The engine does not take a resource that came with an extension under a later policy.
-    fn actual(&mut self, index: usize, costs: &Costs) -> Spelled {
-        let mut costs = *costs;
-        let held = &self.held[index];
-        for (amount, name) in costs.amounts.iter_mut().zip(RESOURCES) {
-            if held.is_extended && !held.declared.contains(&name) {
-                *amount = None;
-            }
-        }
-        self.spelled(&costs, |run, resource| run.holds_of(index, resource))
     }
 
     fn commit(&mut self, index: usize, actual: &Spelled, at_least: bool) -> Checked {

@@ -13,8 +13,8 @@ pub(super) const SUBJECTS: [&str; 4] = ["user:1", "user:2", "agent:a", "session:
 pub(super) const RESOURCES: [&str; 3] = ["tokens", "usd", "calls"];
 /// The groups, and who is in them.
 const GROUPS: [(&str, &[&str]); 2] = [("heavy", &["user:1", "user:2", "agent:a"]), ("light", &["user:2", "global"])];
-/// The clock's start, 2026-02-04T12:00:00Z.
-pub(super) const START_MICROS: i64 = 1_770_206_400_000_000;
+/// The clock's start, 2026-12-10T12:00:00Z: late enough in the year that going back does not leave it.
+pub(super) const START_MICROS: i64 = 1_796_904_000_000_000;
 /// An anchor that no calendar shares, and one before the epoch.
 const ANCHORS_MICROS: [i64; 2] = [START_MICROS + 77_777_777, -123_456_789_000];
 
@@ -88,9 +88,15 @@ impl World {
                 window: 0,
                 cap: cap(caps.wrapping_add(turned), RULES[index].3[0]),
                 enforcement: enforcement(enforcements.wrapping_add(turned)),
-                groups: [None; 2],
-                subjects: [None; SUBJECTS.len()],
-                largest_group: false,
+                groups: [0x80, 0x40].map(|bit| {
+                    let code = turned.wrapping_add(caps).wrapping_mul(bit / 64 + 2);
+                    (factor & bit != 0).then(|| cap(code, RULES[index].3[0]))
+                }),
+                subjects: std::array::from_fn(|subject| {
+                    let has_own = factor & 0x30 == 0x30 && index % SUBJECTS.len() == subject;
+                    has_own.then(|| cap(turned, RULES[index].3[0]))
+                }),
+                largest_group: factor & 3 == 3,
                 warn: if index.is_multiple_of(2) { vec![80, 95] } else { Vec::new() },
             }
         };
@@ -171,8 +177,7 @@ impl World {
         window.bounds(window.index(at)).map(|(_, end)| end)
     }
 
-    /// Whether the policy declares the resource.
-    pub(super) fn declares(&self, resource: &str) -> bool {
+    fn declares(&self, resource: &str) -> bool {
         RESOURCES.iter().zip(self.declared).any(|(name, declared)| *name == resource && declared)
     }
 
