@@ -36,9 +36,8 @@ pub struct Clock(Kind);
 #[derive(Clone)]
 enum Kind {
     System,
-    /// The time, and the thread that keeps it for as long as a clone of the clock lives.
-    Ticking(Arc<AtomicI64>, #[expect(dead_code, reason = "held for its drop")] Arc<Ticker>),
-    Manual(ManualClock),
+    /// A time in memory: a manual clock's, or one that a thread keeps for as long as a clone of the clock lives.
+    Shared(ManualClock, Option<Arc<Ticker>>),
     Host(Arc<dyn TimeSource>),
 }
 
@@ -55,12 +54,12 @@ impl Clock {
     /// When the system refuses to start the thread.
     pub fn ticking(tick: Duration) -> std::io::Result<Self> {
         let ticker = Ticker::start(tick.max(Duration::from_micros(100)))?;
-        Ok(Self(Kind::Ticking(Arc::clone(&ticker.micros), Arc::new(ticker))))
+        Ok(Self(Kind::Shared(ticker.time.clone(), Some(Arc::new(ticker)))))
     }
 
     /// A clock that stands still until it is told to move; for tests and replays. Keep a clone of `clock` to move it.
     pub fn manual(clock: &ManualClock) -> Self {
-        Self(Kind::Manual(clock.clone()))
+        Self(Kind::Shared(clock.clone(), None))
     }
 
     /// A clock of the host's own.
@@ -71,16 +70,9 @@ impl Clock {
     /// The instant now, up to one tick old.
     #[inline]
     pub fn now(&self) -> Timestamp {
-        if let Kind::Ticking(micros, _) = &self.0 {
-            // Pairs with the Release store of the ticker thread.
-            return Timestamp::from_micros(micros.load(Ordering::Acquire));
-        }
         match &self.0 {
+            Kind::Shared(time, _) => time.now(),
             Kind::System => coarse_now(),
-            Kind::Ticking(micros, _) | Kind::Manual(ManualClock { micros }) => {
-                // Pairs with the Release store of `ManualClock::set`.
-                Timestamp::from_micros(micros.load(Ordering::Acquire))
-            }
             Kind::Host(source) => source.now(),
         }
     }
@@ -88,8 +80,8 @@ impl Clock {
     /// The instant now, as precise as the source allows.
     pub(crate) fn now_precise(&self) -> Timestamp {
         match &self.0 {
-            Kind::System | Kind::Ticking(..) => precise_now(),
-            Kind::Manual(clock) => clock.now(),
+            Kind::System | Kind::Shared(_, Some(_)) => precise_now(),
+            Kind::Shared(time, None) => time.now(),
             Kind::Host(source) => source.now(),
         }
     }
@@ -99,8 +91,8 @@ impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = match &self.0 {
             Kind::System => "system",
-            Kind::Ticking(..) => "ticking",
-            Kind::Manual(_) => "manual",
+            Kind::Shared(_, Some(_)) => "ticking",
+            Kind::Shared(_, None) => "manual",
             Kind::Host(_) => "host",
         };
         write!(f, "Clock({name}, {})", self.now())
@@ -163,6 +155,7 @@ impl ManualClock {
     /// The instant that the clock stands at.
     #[inline]
     pub fn now(&self) -> Timestamp {
+        // Pairs with the Release store of `set`, which the ticking clock's thread uses too.
         Timestamp::from_micros(self.micros.load(Ordering::Acquire))
     }
 
@@ -183,7 +176,7 @@ impl ManualClock {
 
 /// The thread behind [`Clock::ticking`].
 struct Ticker {
-    micros: Arc<AtomicI64>,
+    time: ManualClock,
     /// Dropped to end the thread.
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -191,15 +184,15 @@ struct Ticker {
 
 impl Ticker {
     fn start(tick: Duration) -> std::io::Result<Self> {
-        let micros = Arc::new(AtomicI64::new(precise_now().as_micros()));
+        let time = ManualClock::at(precise_now());
         let (stop, stopped) = channel::<()>();
-        let shared = Arc::clone(&micros);
+        let shared = time.clone();
         let thread = std::thread::Builder::new().name("encumber-clock".to_owned()).spawn(move || {
             while stopped.recv_timeout(tick) == Err(RecvTimeoutError::Timeout) {
-                shared.store(precise_now().as_micros(), Ordering::Release);
+                shared.set(precise_now());
             }
         })?;
-        Ok(Self { micros, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { time, stop: Some(stop), thread: Some(thread) })
     }
 }
 
@@ -237,8 +230,8 @@ mod tests {
     #[test]
     fn dropping_the_last_ticking_clock_ends_its_thread() {
         let clock = Clock::ticking(Duration::from_secs(3_600)).unwrap();
-        let Kind::Ticking(micros, _) = &clock.0 else { unreachable!("a ticking clock") };
-        let shared = Arc::downgrade(micros);
+        let Kind::Shared(time, _) = &clock.0 else { unreachable!("a ticking clock") };
+        let shared = Arc::downgrade(&time.micros);
         drop(clock);
         assert!(shared.upgrade().is_none(), "the thread still holds the time");
     }

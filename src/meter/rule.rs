@@ -16,7 +16,14 @@ pub(crate) enum Gate {
 /// The state that an operation in window `now` sees: a later window starts fresh, an older time uses the later window.
 #[inline]
 pub(crate) const fn effective(state: State, now: i64) -> State {
-    if now > state.window { State { window: now, amount: 0 } } else { state }
+    // Nearly always the windows are the same: asked for first, it is the only question.
+    if now == state.window {
+        State { window: now, amount: state.amount }
+    } else if now > state.window {
+        State { window: now, amount: 0 }
+    } else {
+        state
+    }
 }
 
 /// Whether `amount` fits. An amount of 0 asks whether anything is left.

@@ -14,8 +14,8 @@ use crate::window::Window;
 /// How many bits of a word count the amount, in the forms that operations need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
-    /// The bits less one: an amount may take the whole word, and a shift by all of its bits is not one.
-    shift: u32,
+    /// How many bits count the amount. All of them for a lifetime, whose one window has the number 0: whatever 0 is shifted by, it is 0.
+    bits: u32,
     /// The largest value of the amount field.
     saturated: u64,
 }
@@ -32,7 +32,7 @@ pub(crate) struct State {
 impl Layout {
     pub(crate) fn of(window: &Window) -> Self {
         let bits = window.amount_bits();
-        Self { shift: bits - 1, saturated: u64::MAX >> (u64::BITS - bits) }
+        Self { bits, saturated: u64::MAX >> (u64::BITS - bits) }
     }
 
     /// The largest value of the amount field: not an amount, but the mark of a count that ran past the field.
@@ -44,7 +44,7 @@ impl Layout {
     /// How many windows earlier and later can be told apart from a given one.
     #[cfg(test)]
     const fn reach(self) -> i64 {
-        (1 << (u64::BITS - 1 - self.shift)) >> 1
+        if self.bits == u64::BITS { 0 } else { 1 << (u64::BITS - 1 - self.bits) }
     }
 
     #[inline]
@@ -63,15 +63,15 @@ impl Layout {
     #[inline(never)]
     const fn unpack_other(self, word: u64, near: i64) -> State {
         // The distance in as many bits as the tag has, its sign extended: the shorter way round.
-        let tag = word >> self.shift >> 1;
-        let distance = self.above(tag.wrapping_sub(near as u64)) as i64 >> self.shift >> 1;
+        let tag = word.wrapping_shr(self.bits);
+        let distance = (self.above(tag.wrapping_sub(near as u64)) as i64).wrapping_shr(self.bits);
         State { window: near.wrapping_add(distance), amount: word & self.saturated() }
     }
 
-    /// `bits` moved above the amount; in two steps, as the amount may take the whole word.
+    /// `bits` moved above the amount.
     #[inline]
     const fn above(self, bits: u64) -> u64 {
-        bits << self.shift << 1
+        bits.wrapping_shl(self.bits)
     }
 
     /// The amount as reports show it: a saturated count is "at least as much as can be said", `u64::MAX`.
