@@ -1,0 +1,23 @@
+//! Any bytes as a run of operations: engine and reference model must agree at each step.
+
+#![no_main]
+
+#[path = "../../tests/model/mod.rs"]
+mod harness;
+
+use harness::drive;
+use harness::script::{Raw, STEP_BYTES};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let mut raws = bytes.chunks(STEP_BYTES).map(|chunk| {
+        let mut raw = Raw::default();
+        raw[..chunk.len()].copy_from_slice(chunk);
+        raw
+    });
+    let head = raws.next().unwrap_or_default();
+    let steps: Vec<Raw> = raws.collect();
+    if let Err(fault) = drive::run(head, &steps) {
+        panic!("{}\n{}", fault.difference, fault.log);
+    }
+});
