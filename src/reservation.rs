@@ -393,3 +393,6 @@ impl fmt::Display for ExtendError {
 }
 
 impl std::error::Error for ExtendError {}
+
+#[cfg(all(test, loom))]
+mod loom_tests;
