@@ -1,4 +1,6 @@
 //! Any bytes as a run of operations: engine and reference model must agree at each step.
+//!
+//! A run is long; let the fuzzer make long ones at once: `cargo +nightly fuzz run operations -- -len_control=0 -max_len=1000`.
 
 #![no_main]
 

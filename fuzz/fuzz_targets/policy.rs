@@ -1,9 +1,13 @@
 //! Any text as a policy: it is refused with a message, or gives an engine that answers.
+//!
+//! Begins best with real ones: `cargo +nightly fuzz run policy fuzz/corpus/policy policies`.
 
 #![no_main]
 
 use encumber::{Cap, Engine, ManualClock, Policy, PolicyError, Subjects, Timestamp, Usage};
 use libfuzzer_sys::fuzz_target;
+
+const START_SECONDS: i64 = 1_770_206_400;
 
 fuzz_target!(|text: &str| {
     answers(Policy::from_toml(text), text);
@@ -19,7 +23,7 @@ fn answers(read: Result<Policy, PolicyError>, text: &str) {
             return;
         }
     };
-    let clock = ManualClock::at(Timestamp::from_seconds(1_770_206_400));
+    let clock = ManualClock::at(Timestamp::from_seconds(START_SECONDS));
     let engine = Engine::builder(policy.clone()).clock(&clock).build();
     let resources: Vec<_> = policy.resources().map(|(name, _)| engine.resource(name).expect("declared")).collect();
     let mut subjects = Subjects::new();
@@ -35,7 +39,7 @@ fn answers(read: Result<Policy, PolicyError>, text: &str) {
     };
     let budgets = scope.usage().expect("known kinds");
     assert_eq!(budgets.len(), policy.limits().len());
-    for resource in resources {
+    for (day, resource) in (1..).zip(resources) {
         let fits = scope.afford(resource).expect("declared");
         let amount = match fits {
             Cap::Max(max) => max,
@@ -46,7 +50,7 @@ fn answers(read: Result<Policy, PolicyError>, text: &str) {
             let refused = scope.try_charge(resource.of(max.max(1))).expect_err("nothing is left");
             let _ = refused.refusal().expect("a refusal").to_json().to_string();
         }
-        clock.advance(std::time::Duration::from_secs(86_400));
+        clock.set(Timestamp::from_seconds(START_SECONDS + day * 86_400));
         let _ = scope.check_cost(&resource.of(1));
     }
     let _ = engine.cost(&Usage::new());

@@ -33,7 +33,10 @@ fuzz_target!(|texts: Texts| {
     }
     if let Ok(ratio) = text.parse::<Ratio>() {
         let _ = Cap::Max(texts.amounts[0]).scaled(&ratio);
-        assert_eq!(ratio.is_zero(), text.split(['/', 'e', 'E']).next().is_some_and(|n| !n.contains(|c| ('1'..='9').contains(&c))));
+        assert_eq!(
+            ratio.is_zero(),
+            text.split(['/', 'e', 'E']).next().is_some_and(|n| !n.contains(|c| ('1'..='9').contains(&c)))
+        );
     }
     for unit in [Unit::Count, Unit::Usd] {
         if let Ok(amount) = unit.parse(text) {
@@ -72,9 +75,9 @@ fn refusals_are_plain(subject: &Subject, texts: &Texts) {
     let policy = Policy::builder().resource("usd", Unit::Usd).limit(limit).build().expect("a policy");
     let clock = ManualClock::at(Timestamp::from_seconds(1_770_206_400));
     let engine = Engine::builder(policy).clock(&clock).build();
-    let usd = engine.resource("usd").expect("declared");
+    let money = engine.resource("usd").expect("declared");
     let scope = engine.scope([subject.clone()]).expect("a limited kind");
-    let error = scope.try_charge(usd.of(11)).expect_err("more than the cap");
+    let error = scope.try_charge(money.of(11)).expect_err("more than the cap");
     let refusal = error.into_refusal().expect("a refusal");
     is_plain(&refusal, subject);
 

@@ -264,10 +264,8 @@ impl Run {
 
     /// Contract §14.1: after an admission every hard budget that it charged is within its max.
     pub(super) fn within_max(&self, scope: &Scope, cost: &[(&str, u64)]) -> Checked {
-        let policy = self.engine.policy();
         for usage in scope.usage().map_err(|error| error.to_string())? {
-            let limit = policy.limits().iter().find(|limit| *limit.id() == *usage.limit);
-            let is_hard = limit.is_some_and(|limit| limit.enforced() == encumber::Enforcement::Hard);
+            let is_hard = self.world.is_hard(&usage.limit);
             let is_charged = amount_of(cost, &usage.resource).is_some_and(|amount| amount > 0);
             if is_hard && is_charged && usage.cap.max().is_some_and(|max| usage.charged() > max) {
                 return Err(format!("admitted past the max of a hard limit: {usage:?}"));

@@ -177,6 +177,12 @@ impl World {
         window.bounds(window.index(at)).map(|(_, end)| end)
     }
 
+    /// Whether the rule with this id refuses.
+    pub(super) fn is_hard(&self, id: &str) -> bool {
+        let named = RULES.iter().zip(&self.rules).find(|((name, ..), _)| *name == id);
+        named.is_some_and(|(_, rule)| rule.enforcement == model::Enforcement::Hard)
+    }
+
     fn declares(&self, resource: &str) -> bool {
         RESOURCES.iter().zip(self.declared).any(|(name, declared)| *name == resource && declared)
     }
