@@ -11,8 +11,8 @@ Readings of the rules that decide a figure:
 - A refused call, and a `charge` of amount 0 (a query), leave a budget as it was, the latest window that it has seen included.
 - A resource is part of a call's cost even when the amount is 0, and then its budgets are asked.
 - A clock that jumped ahead and came back locks nobody out for longer than the next window: a refusal renumbers a window that lies ahead
-  of the call, with a gap of unused windows between, as the next window after the call and after all that were used before the gap. It
-  keeps what it has charged.
+  of the call, with a gap of unused windows between that is longer than what came after it, as the next window after the call and after all
+  that were used before the gap. It keeps what it has charged.
 - A settlement changes the window that admitted the call, however much later it comes, and counts for that window's `peak_over`.
 - Not covered, and refused with an error: rolling and first-use windows, time zones, other roundings, models without a price.
 """
@@ -265,7 +265,7 @@ class Budget:
         """After a refusal: a window from beyond a gap that the instant lies in or before is renumbered as the next one that was not used."""
         now = self.limit.window(at)
         following = max(now, self.left) + 1
-        if self.seen is not None and now < self.landed and self.seen > following:
+        if self.seen is not None and self.landed - now > self.seen - self.landed and self.seen > following:
             self.charged[following] = self.charged.pop(self.seen, 0)
             self.seen = following
             self.landed = min(self.landed, following)

@@ -14,7 +14,7 @@ use crate::amount::Cost;
 use crate::charge::{self, Windows};
 use crate::cost::{CostError, Usage};
 use crate::meter::Settled;
-use crate::report::{Admission, Receipt};
+use crate::report::{Admission, Overage, Receipt};
 use crate::scope::{ChargeError, Plan, hold};
 use crate::sync::{AtomicU8, Ordering, yield_now};
 
@@ -271,18 +271,22 @@ fn charged(held: &Cost, actual: Actual) -> Cost {
 /// Settles the parts of a hold at `total`: each part takes up to what it holds, the last one takes the rest.
 fn settle_parts<'a>(parts: impl Iterator<Item = &'a Part>, total: Cost) -> Receipt {
     let mut receipt = Receipt { charged: total.clone(), overages: SmallVec::new(), late: false };
+    // With the number of the window that each is about.
+    let mut overages = SmallVec::<[(i64, Overage); 0]>::new();
     let mut parts = parts.peekable();
     let mut rest = total;
     while let Some(part) = parts.next() {
         let share = if parts.peek().is_none() { std::mem::take(&mut rest) } else { rest.take_up_to(&part.cost) };
-        part.settle(&share, &mut receipt);
+        receipt.late |= part.settle(&share, &mut overages);
     }
+    receipt.overages.extend(overages.into_iter().map(|(_, overage)| overage));
     receipt
 }
 
 impl Part {
-    /// Settles this part at `share`, resource by resource.
-    fn settle(&self, share: &Cost, receipt: &mut Receipt) {
+    /// Settles this part at `share`, resource by resource. Says whether a window had ended.
+    fn settle(&self, share: &Cost, overages: &mut SmallVec<[(i64, Overage); 0]>) -> bool {
+        let mut late = false;
         for (index, (seat, &window)) in self.plan.seats.iter().zip(&self.windows).enumerate() {
             let (held, actual) = (self.cost.amount(seat.resource), share.amount(seat.resource));
             if held.is_none() && actual.is_none() {
@@ -291,15 +295,17 @@ impl Part {
             let charged = match charge::settle(seat, window, held.unwrap_or(0), actual.unwrap_or(0)) {
                 Settled::Current { charged } => Some(charged),
                 Settled::Late { charged } => {
-                    receipt.late = true;
+                    late = true;
                     charged
                 }
             };
-            if let Some(overage) = charged.and_then(|charged| self.plan.overage(index, charged)) {
-                receipt.overages.retain(|o| o.limit != overage.limit || o.subject != overage.subject);
-                receipt.overages.push(overage);
-            }
+            let overage = charged.and_then(|charged| self.plan.overage(index, charged));
+            // A budget is told of once; a later part may have given its window room again.
+            let told_anew = |earlier: &(i64, Overage)| overage.is_some() || earlier.0 == window;
+            overages.retain(|earlier| !(self.plan.is_about(index, &earlier.1) && told_anew(earlier)));
+            overages.extend(overage.map(|overage| (window, overage)));
         }
+        late
     }
 
     fn give_back(&self) {

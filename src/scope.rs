@@ -187,7 +187,8 @@ impl Plan {
             let limit = &self.in_force.limits[seat.limit];
             let layout = seat.meter.layout();
             let charged = blocked.state.amount;
-            let held = blocked.held.min(charged);
+            // Of a saturated count nobody knows which part is held.
+            let held = if charged == layout.saturated() { 0 } else { blocked.held.min(charged) };
             let resets_at = seat.window.bounds_of(blocked.state.window).map(|bounds| bounds.end);
             let needed = blocked.requested.max(1);
             let retry = match resets_at {
@@ -224,6 +225,12 @@ impl Plan {
         Some(Overage { limit, subject: self.subject(seat), above })
     }
 
+    /// Whether `overage` is about the budget of seat `index`.
+    pub(crate) fn is_about(&self, index: usize, overage: &Overage) -> bool {
+        let seat = &self.seats[index];
+        overage.limit == self.in_force.limits[seat.limit].id && overage.subject == self.subject(seat)
+    }
+
     /// The budgets' usage at `at`; with `past`, of the windows that hold it, without: of the windows that an operation would use.
     fn usage(&self, at: Timestamp, past: bool) -> Vec<Option<BudgetUsage>> {
         self.seats.iter().map(|seat| self.seat_usage(seat, at, past)).collect()
@@ -239,7 +246,8 @@ impl Plan {
             let state = seat.meter.peek(index);
             (state.window, state.amount)
         };
-        let held = seat.meter.held(window).min(charged);
+        let has_ended = past && seat.meter.state(index).window > index;
+        let held = if has_ended { 0 } else { seat.meter.held(window).min(charged) };
         Some(BudgetUsage {
             limit: Arc::clone(&limit.id),
             subject: self.subject(seat),

@@ -167,3 +167,34 @@ fn a_reservation_keeps_its_prices() {
     hold.commit(hold.cost(&usage).unwrap()).unwrap();
     assert_eq!(used(&engine), 1_000);
 }
+
+/// Found by the property test: the receipt of an extended reservation told of an overage that stood only between the settling of its parts.
+#[test]
+fn an_overage_is_told_as_the_budget_stands_in_the_end() {
+    let engine = engine();
+    let usd = engine.resource("usd").unwrap();
+    let scope = engine.scope(["user:7"]).unwrap();
+    let hold = scope.reserve(usd.of(400)).unwrap();
+    hold.try_extend(usd.of(300)).unwrap();
+    assert_eq!(scope.record(usd.of(500)).unwrap().overages()[0].above, 200);
+    assert_eq!(hold.commit(usd.of(450)).unwrap().overages(), []);
+    assert_eq!(used(&engine), 950);
+}
+
+/// Found by the property test: a refusal took apart a count that had run past its field, as if used and held were known.
+#[test]
+fn a_saturated_count_is_all_used_and_never_helped_by_waiting_for_holders() {
+    let limit = Limit::new("life", "user", "tokens", Window::Lifetime, Cap::Max(u64::MAX - 1));
+    let engine = Engine::new(Policy::builder().resource("tokens", Unit::Count).limit(limit).build().unwrap());
+    let tokens = engine.resource("tokens").unwrap();
+    let scope = engine.scope(["user:7"]).unwrap();
+    let hold = scope.reserve(tokens.of(5)).unwrap();
+    scope.record(tokens.of(u64::MAX)).unwrap();
+    let refusal = scope.try_charge(tokens.of(1)).unwrap_err().into_refusal().unwrap();
+    assert_eq!(
+        (refusal.primary().used, refusal.primary().held, refusal.retry()),
+        (u64::MAX, 0, encumber::Retry::Never)
+    );
+    hold.release().unwrap();
+    assert_eq!(scope.usage().unwrap()[0].used, u64::MAX);
+}

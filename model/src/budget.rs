@@ -117,12 +117,13 @@ impl Budget {
     }
 
     /// Renumbers the current window when it lies more than one ahead of `at` and was opened by a clock that had jumped: `at` lies before
-    /// the window that was landed in. Its number is then the first one after `at` that was not in use before the jump. What is charged stays; what
+    /// the window that was landed in, further than the clock has run on since. Its number is then the first one after `at` that was not in use before the jump. What is charged stays; what
     /// was held counts as used. Windows in between, through which the clock came, are given up.
     pub(crate) fn come_back(&mut self, at: i64) {
         let now = self.window.index(at);
         let next = self.left.max(now) + 1;
-        let Some(current) = self.current.filter(|current| now < self.landed && *current > next) else { return };
+        let has_jumped = |current: &i64| self.landed.saturating_sub(now) > current - self.landed;
+        let Some(current) = self.current.filter(|current| has_jumped(current) && *current > next) else { return };
         let charged = self.count(current).charged;
         self.repeats |= self.windows.contains_key(&next) || self.given_up.contains(&next);
         self.given_up.extend(self.windows.split_off(&next).into_keys());

@@ -448,8 +448,9 @@ fn a_clock_that_is_set_back_within_windows_that_were_granted_renumbers_nothing()
         let violation = &refusal(model.try_charge(U, &tokens(1), day * DAY))[0];
         assert_eq!(violation.retry, Retry::At(5 * DAY), "set back to day {day}, all up to day 4 are used up");
     }
-    // Only day 1 was landed in, with unused ones before it: before that the clock had jumped, as far as the budget knows.
-    assert_eq!(refusal(model.try_charge(U, &tokens(1), 0))[0].retry, Retry::At(2 * DAY));
+    // Back to before day 1, by no more than the clock has run on since: that is a step back too. Further, it had jumped.
+    assert_eq!(refusal(model.try_charge(U, &tokens(1), -2 * DAY))[0].retry, Retry::At(5 * DAY));
+    assert_eq!(refusal(model.try_charge(U, &tokens(1), -3 * DAY))[0].retry, Retry::At(-DAY));
 }
 
 #[test]

@@ -186,8 +186,8 @@ impl Meter {
     /// Renumbers the current window when it is still `seen` and was opened by a clock that had jumped ahead and has come back to `now`.
     /// Returns the number that it has then.
     ///
-    /// The clock had jumped if `now` lies before the window that was landed in: between `left` and `landed` nothing was ever granted.
-    /// The count moves to the first window after `now` that was not granted before, so nothing is granted twice; what was held counts as used. A
+    /// The clock had jumped if `now` lies before the window that was landed in, further than the clock has run on since: between `left` and
+    /// `landed` nothing was ever granted. The count moves to the first window after `now` that was not granted before, so nothing is granted twice; what was held counts as used. A
     /// clock that is set back within windows that followed each other renumbers nothing: they have all been granted.
     ///
     /// `now` must have been read after `seen` was loaded: then no delay of this thread can make a window that others opened in good
@@ -197,7 +197,8 @@ impl Meter {
         // In this order: a gap is written down from its near side to its far side.
         let (landed, left) = (number(&self.landed), number(&self.left));
         let next = left.max(now).saturating_add(1);
-        if now >= landed || seen.window <= next {
+        let has_jumped = landed.saturating_sub(now) > seen.window.saturating_sub(landed);
+        if !has_jumped || seen.window <= next {
             return seen.window;
         }
         let renumbered = State { window: next, ..seen };
@@ -228,6 +229,8 @@ impl Meter {
         let returned = self.layout.unpack(self.returned.load(Ordering::Acquire), window);
         let returned = if returned.window == window { returned.amount } else { 0 };
         match ended.window.cmp(&window) {
+            // A saturated count stays, as everywhere.
+            std::cmp::Ordering::Equal if ended.amount == self.layout.saturated() => Some(ended.amount),
             std::cmp::Ordering::Equal => Some(ended.amount.saturating_sub(returned)),
             std::cmp::Ordering::Less => Some(0),
             std::cmp::Ordering::Greater => None,

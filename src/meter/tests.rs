@@ -81,6 +81,9 @@ fn a_clock_that_is_set_back_within_windows_that_were_granted_grants_nothing_agai
         assert!(meter.admit(now, 1, Gate::Max(10)).is_err());
     }
     assert!(meter.admit(15, 10, Gate::Max(10)).is_ok());
+    // To before the first of them, by less than they last.
+    assert_eq!(meter.come_back(meter.state(8), 8), 15);
+    assert!(meter.admit(8, 1, Gate::Max(10)).is_err());
     // Ahead, and back to before what was used before the jump.
     meter.admit(500, 1, Gate::Max(10)).unwrap();
     assert_eq!(meter.come_back(meter.state(12), 12), 16);
@@ -110,4 +113,14 @@ fn a_budget_made_at_the_epoch_starts_fresh_today() {
             assert_eq!(meter.admit(today + 1, 6, Gate::Max(10)).map(|state| state.window), Ok(today + 1), "{window}");
         }
     }
+}
+
+#[test]
+fn a_saturated_count_stays_after_its_window_has_ended() {
+    let meter = meter();
+    meter.admit(10, u64::MAX, Gate::Open).unwrap();
+    meter.admit(11, 1, Gate::Open).unwrap();
+    let top = meter.layout.saturated();
+    assert_eq!(meter.settle(10, 1 << 40, 0), Settled::Late { charged: Some(top) });
+    assert_eq!(meter.charged_in(10), Some(top));
 }
