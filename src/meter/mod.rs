@@ -9,8 +9,9 @@
 //! **Collision path.** A lost race decides again on what it saw. A refusal by one budget is final at the instant of its load; with
 //! several budgets [`crate::charge`] makes sure that it was not due to an attempt that was undone.
 //!
-//! **After a rollover.** Whoever replaced the old window hands its count to `ended`. Settlements that come late for that window add to
-//! `ended` or to `returned`, whichever comes first, they or the hand-over: both words only add, so the order does not matter.
+//! **After a rollover.** Whoever replaced the old window hands its count to `ended`. Settlements that come late for that window change
+//! `ended`. One that comes between the swap and the hand-over, and gives back more than is there yet, notes that in `returned`: the order
+//! does not matter.
 
 pub(crate) mod rule;
 mod slice;
@@ -34,7 +35,7 @@ pub(crate) struct Meter {
     held: AtomicU64,
     /// The window that ended last with something charged: what was charged, and what late settlements added.
     ended: AtomicU64,
-    /// The same window: what late settlements gave back.
+    /// The same window: what late settlements gave back before the hand-over.
     returned: AtomicU64,
     /// The windows on both sides of the last gap: the one that was left and the one that was landed in with windows between them unused.
     /// Only the numbers count.
@@ -128,10 +129,25 @@ impl Meter {
         if let Ok((_, after)) = settled {
             return Settled::Current { charged: after.amount };
         }
-        let (word, amount) =
-            if actual >= held { (&self.ended, actual - held) } else { (&self.returned, held - actual) };
-        change(word, layout, window, |state| rule::accumulate(layout, state, window, amount));
+        if actual >= held {
+            change(&self.ended, layout, window, |state| rule::accumulate(layout, state, window, actual - held));
+        } else {
+            self.give_back_late(window, held - actual);
+        }
         Settled::Late { charged: self.ended_in(window) }
+    }
+
+    /// Takes `amount` from what a window that has ended has charged; notes it in `returned` when the hand-over has yet to come.
+    fn give_back_late(&self, window: i64, amount: u64) {
+        let layout = self.layout;
+        let taken = transition(&self.ended, layout, window, |state| match state.window.cmp(&window) {
+            std::cmp::Ordering::Equal if state.amount >= amount => Ok(rule::deduct(layout, state, window, amount)),
+            std::cmp::Ordering::Greater => Ok(state),
+            _ => Err(()),
+        });
+        if taken.is_err() {
+            change(&self.returned, layout, window, |state| rule::accumulate(layout, state, window, amount));
+        }
     }
 
     /// Takes back a charge that is not to be: like settling it at 0, and counted for those who look for traces of it.
