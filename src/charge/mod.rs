@@ -57,14 +57,6 @@ impl Seat {
         };
         Self { meter, resource, window, slice: Slice::new(window), cap, enforcement, gate, limit, subject }
     }
-
-    /// The gate that a shadow limit would be, were it hard.
-    fn shadow_gate(&self) -> Gate {
-        match (self.enforcement, self.cap) {
-            (Enforcement::Shadow, Cap::Max(max)) => Gate::Max(max),
-            _ => Gate::Open,
-        }
-    }
 }
 
 /// What is asked of the budgets of a scope.
@@ -318,14 +310,8 @@ fn outlook(seats: &[Seat], ask: Ask<'_>, now: Timestamp) -> Passed {
     let mut passed = Passed::default();
     for (index, seat) in seats.iter().enumerate() {
         let Some(amount) = ask.of(seat) else { continue };
-        let state = seat.meter.peek(seat.slice.index(now));
-        if !rule::fits(state, amount, seat.shadow_gate()) {
-            passed.would_refuse.insert(index);
-        }
-        let over = seat.cap.max().is_some_and(|max| state.amount.saturating_add(amount) > max);
-        if seat.enforcement == Enforcement::Soft && over {
-            passed.over.insert(index);
-        }
+        let charged = seat.meter.peek(seat.slice.index(now)).amount;
+        note(seat, index, amount, charged.saturating_add(amount), &mut passed);
     }
     passed
 }

@@ -203,8 +203,8 @@ impl Meter {
     /// Returns the number that it has then.
     ///
     /// The clock had jumped if `now` lies before the window that was landed in, further than the clock has run on since: between `left` and
-    /// `landed` nothing was ever granted. The count moves to the first window after `now` that was not granted before, so nothing is granted twice; what was held counts as used. A
-    /// clock that is set back within windows that followed each other renumbers nothing: they have all been granted.
+    /// `landed` nothing was ever granted. The count moves to the first window after `now` that was not granted before; what was held counts
+    /// as used. A clock that is set back within windows that followed each other renumbers nothing: they have all been granted.
     ///
     /// `now` must have been read after `seen` was loaded: then no delay of this thread can make a window that others opened in good
     /// order look as if it lay ahead.

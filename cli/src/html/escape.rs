@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 /// `text` made safe for element content, for quoted attributes and for SVG text alike.
 ///
 /// The five characters that mean something to an HTML parser become references. Characters that do not show,
-/// or that turn the text around them, become visible as `[U+XXXX]`.
+/// or that turn the text around them, become visible by their number, as `[U+202E]`.
 pub(super) fn escape(text: &str) -> Escaped<'_> {
     Escaped(text)
 }

@@ -2,7 +2,7 @@
 
 use encumber::{TokenClass, Usage};
 
-use super::record::Record;
+use super::record::{Columns, Record};
 use super::{Call, field};
 
 /// The columns that are read, in any order; others are passed over.
@@ -28,44 +28,28 @@ const COUNTS_FROM: usize = COLUMNS.len() - CLASSES.len();
 /// What the column `agent` says for the main agent.
 const MAIN_AGENT: &str = "main";
 
-/// Where a header has the columns.
-pub(super) struct Columns {
-    at: [usize; COLUMNS.len()],
-    header_len: usize,
-}
-
-impl Columns {
-    /// The columns of a header row.
-    ///
-    /// # Errors
-    /// When one is missing or stands twice.
-    pub(super) fn find(header: &Record) -> Result<Self, String> {
-        Ok(Self { at: header.columns(COLUMNS)?, header_len: header.len() })
+/// The call of a row.
+pub(super) fn call(columns: &Columns<{ COLUMNS.len() }>, row: &Record) -> Result<Call, String> {
+    let fields = columns.fields(row)?;
+    let [start, end, user, session, agent, model] = std::array::from_fn(|column| fields[column]);
+    let started = field::instant("start", start)?;
+    let ended = field::instant("end", end)?;
+    if ended < started {
+        return Err(format!("end {end:?} is before start {start:?}"));
     }
-
-    /// The call of a row.
-    pub(super) fn call(&self, row: &Record) -> Result<Call, String> {
-        row.expect_len(self.header_len)?;
-        let [start, end, user, session, agent, model] = std::array::from_fn(|column| row.field(self.at[column]));
-        let started = field::instant("start", start)?;
-        let ended = field::instant("end", end)?;
-        if ended < started {
-            return Err(format!("end {end:?} is before start {start:?}"));
-        }
-        let mut usage = if model.is_empty() { Usage::new() } else { Usage::new().model(model) };
-        for (index, class) in CLASSES.into_iter().enumerate() {
-            let column = COUNTS_FROM + index;
-            usage.add(class, field::count(COLUMNS[column], row.field(self.at[column]))?);
-        }
-        let agent = field::id("agent", agent)?;
-        Ok(Call {
-            start: started,
-            end: ended,
-            user: Some(field::id("user", user)?),
-            session: Some(field::id("session", session)?),
-            subagent: Some(agent).filter(|agent| &**agent != MAIN_AGENT),
-            usage,
-            recorded_nanos: None,
-        })
+    let mut usage = if model.is_empty() { Usage::new() } else { Usage::new().model(model) };
+    for (index, class) in CLASSES.into_iter().enumerate() {
+        let column = COUNTS_FROM + index;
+        usage.add(class, field::count(COLUMNS[column], fields[column])?);
     }
+    let agent = field::id("agent", agent)?;
+    Ok(Call {
+        start: started,
+        end: ended,
+        user: Some(field::id("user", user)?),
+        session: Some(field::id("session", session)?),
+        subagent: Some(agent).filter(|agent| &**agent != MAIN_AGENT),
+        usage,
+        recorded_nanos: None,
+    })
 }

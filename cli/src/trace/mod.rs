@@ -23,7 +23,7 @@ use std::sync::Arc;
 use encumber::{Timestamp, Usage};
 
 use input::Lines;
-use record::Record;
+use record::{Columns, Record};
 
 /// One call of a recorded trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,10 +123,10 @@ pub(crate) struct Trace {
 }
 
 enum Reader {
-    AgentTeam(agent_team::Columns),
+    AgentTeam(Columns<{ agent_team::COLUMNS.len() }>),
     ClaudeCode(Box<claude_code::Log>),
     Aider,
-    Azure(azure::Columns),
+    Azure(Columns<{ azure::COLUMNS.len() }>),
     Mooncake,
 }
 
@@ -139,8 +139,8 @@ impl Trace {
         let mut lines = Lines::new(name, raw, bytes_total)?;
         let mut record = Record::default();
         let reader = match detect::format(&mut lines)? {
-            Format::AgentTeam => Reader::AgentTeam(header(&mut lines, &mut record, agent_team::Columns::find)?),
-            Format::Azure => Reader::Azure(header(&mut lines, &mut record, azure::Columns::find)?),
+            Format::AgentTeam => Reader::AgentTeam(header(&mut lines, &mut record, agent_team::COLUMNS)?),
+            Format::Azure => Reader::Azure(header(&mut lines, &mut record, azure::COLUMNS)?),
             Format::ClaudeCode => Reader::ClaudeCode(Box::new(claude_code::Log::new(claude_code::OPEN_MAX))),
             Format::Aider => Reader::Aider,
             Format::Mooncake => Reader::Mooncake,
@@ -177,8 +177,8 @@ impl Trace {
     /// The next line's call; `Ok(None)` when the line holds none.
     fn line(&mut self) -> Result<Option<Call>, TraceError> {
         let parsed = match &mut self.reader {
-            Reader::AgentTeam(columns) => columns.call(&self.record).map(Some),
-            Reader::Azure(columns) => columns.call(&self.record).map(Some),
+            Reader::AgentTeam(columns) => agent_team::call(columns, &self.record).map(Some),
+            Reader::Azure(columns) => azure::call(columns, &self.record).map(Some),
             Reader::ClaudeCode(log) => log.line(self.lines.text()?).map(|()| None),
             Reader::Aider => aider::call(self.lines.text()?),
             Reader::Mooncake => mooncake::call(self.lines.text()?).map(Some),
@@ -224,13 +224,9 @@ impl Iterator for Trace {
 }
 
 /// Reads the header row of a CSV trace.
-fn header<T>(
-    lines: &mut Lines,
-    record: &mut Record,
-    find: impl FnOnce(&Record) -> Result<T, String>,
-) -> Result<T, TraceError> {
+fn header<const N: usize>(lines: &mut Lines, record: &mut Record, names: [&str; N]) -> Result<Columns<N>, TraceError> {
     lines.next_record(record)?;
-    find(record).map_err(|cause| lines.bad_line(cause))
+    Columns::find(record, names).map_err(|cause| lines.bad_line(cause))
 }
 
 #[cfg(test)]

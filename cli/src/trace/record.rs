@@ -78,27 +78,40 @@ impl Record {
         let start = if index == 0 { 0 } else { self.ends[index - 1] };
         &self.text[start..self.ends[index]]
     }
+}
 
-    /// Where the header has each of `names`.
+/// Where a header has the columns that a format needs, in the order of their names.
+pub(super) struct Columns<const N: usize> {
+    at: [usize; N],
+    header_len: usize,
+}
+
+impl<const N: usize> Columns<N> {
+    /// The columns of a header row.
     ///
     /// # Errors
     /// When a name is missing or stands twice.
-    pub(super) fn columns<const N: usize>(&self, names: [&str; N]) -> Result<[usize; N], String> {
-        let mut indexes = [0; N];
-        for (index, name) in indexes.iter_mut().zip(names) {
-            let mut found = (0..self.len()).filter(|&at| self.field(at).trim() == name);
+    pub(super) fn find(header: &Record, names: [&str; N]) -> Result<Self, String> {
+        let mut at = [0; N];
+        for (index, name) in at.iter_mut().zip(names) {
+            let mut found = (0..header.len()).filter(|&at| header.field(at).trim() == name);
             *index = found.next().ok_or_else(|| format!("the header has no column {name:?}"))?;
             if found.next().is_some() {
                 return Err(format!("the header has the column {name:?} twice"));
             }
         }
-        Ok(indexes)
+        Ok(Self { at, header_len: header.len() })
     }
 
-    /// Checks that a row has as many fields as the header.
-    pub(super) fn expect_len(&self, header_len: usize) -> Result<(), String> {
-        let len = self.len();
-        if len == header_len { Ok(()) } else { Err(format!("{len} fields where the header has {header_len}")) }
+    /// The fields of a row in these columns.
+    ///
+    /// # Errors
+    /// When the row has more or fewer fields than the header.
+    pub(super) fn fields<'a>(&self, row: &'a Record) -> Result<[&'a str; N], String> {
+        match row.len() {
+            len if len == self.header_len => Ok(self.at.map(|column| row.field(column))),
+            len => Err(format!("{len} fields where the header has {}", self.header_len)),
+        }
     }
 }
 
