@@ -188,6 +188,20 @@ impl Cost {
         taken
     }
 
+    /// What is left of each resource without `other`, floored at 0.
+    pub(crate) fn less(&self, other: &Self) -> Self {
+        let mut rest = self.clone();
+        for (resource, amount) in &mut rest.items {
+            *amount = amount.saturating_sub(other.amount(*resource).unwrap_or(0));
+        }
+        rest
+    }
+
+    /// Whether no resource has an amount above 0.
+    pub fn is_zero(&self) -> bool {
+        self.items.iter().all(|(_, amount)| *amount == 0)
+    }
+
     /// The larger amount of each resource that either cost names.
     pub(crate) fn max(mut self, other: &Self) -> Self {
         for &(resource, amount) in &other.items {

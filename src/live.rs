@@ -18,15 +18,14 @@ pub(crate) struct Live<T> {
 }
 
 impl<T> Live<T> {
-    /// `make` is given the version, 0.
-    pub(crate) fn new(make: impl FnOnce(u64) -> T) -> Self {
-        Self { current: ArcSwap::from_pointee(make(0)), version: AtomicU64::new(0), installing: Mutex::new(()) }
+    pub(crate) fn new(first: T) -> Self {
+        Self { current: ArcSwap::from_pointee(first), version: AtomicU64::new(0), installing: Mutex::new(()) }
     }
 
     /// The version of the value in force.
     #[inline]
     pub(crate) fn version(&self) -> u64 {
-        // Pairs with the store in `install`: who sees the version finds its value, or a newer one.
+        // Pairs with the additions in `install` and `touch`: who sees the version finds its value, or a newer one.
         self.version.load(Ordering::Acquire)
     }
 
@@ -34,12 +33,17 @@ impl<T> Live<T> {
         self.current.load_full()
     }
 
-    /// Puts a new value in force. `make` is given its version.
-    pub(crate) fn install(&self, make: impl FnOnce(u64) -> T) {
+    /// Puts a new value in force.
+    pub(crate) fn install(&self, value: T) {
         let _one_at_a_time = self.installing.lock();
-        let version = self.version.load(Ordering::Acquire) + 1;
-        self.current.store(Arc::new(make(version)));
-        self.version.store(version, Ordering::Release);
+        self.current.store(Arc::new(value));
+        // Release: pairs with the load in `version`.
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// Gives the value another version, so that what was made for it is made anew: something beside it has changed.
+    pub(crate) fn touch(&self) {
+        self.version.fetch_add(1, Ordering::Release);
     }
 }
 

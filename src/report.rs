@@ -6,8 +6,9 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::amount::{Cap, Cost, Unit};
-use crate::charge::{Passed, SeatSet};
+use crate::charge::{Passed, SeatSet, Windows};
 use crate::policy::Warn;
+use crate::scope::Plan;
 use crate::subject::Subject;
 use crate::time::Timestamp;
 use crate::window::{Bounds, Window};
@@ -19,6 +20,7 @@ use crate::window::{Bounds, Window};
 pub struct Admission {
     over: SeatSet,
     would_refuse: SeatSet,
+    degraded: bool,
 }
 
 impl Admission {
@@ -36,20 +38,44 @@ impl Admission {
     pub fn would_refuse(&self) -> impl Iterator<Item = usize> + use<> {
         self.would_refuse.iter()
     }
+
+    /// Whether it was let through by the [`FailurePolicy`](crate::FailurePolicy) while something that the engine depends on was degraded.
+    pub fn is_degraded(&self) -> bool {
+        self.degraded
+    }
+
+    pub(crate) fn degraded(self) -> Self {
+        Self { degraded: true, ..self }
+    }
 }
 
 impl From<Passed> for Admission {
     fn from(Passed { over, would_refuse }: Passed) -> Self {
-        Self { over, would_refuse }
+        Self { over, would_refuse, degraded: false }
     }
 }
 
 /// What a commit or a record charged.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// It can be given back, at most once: [`Engine::refund`](crate::Engine::refund). Clones are the same receipt.
+#[derive(Clone)]
 pub struct Receipt {
+    /// No other receipt of this process has it.
+    pub(crate) number: u64,
+    pub(crate) at: Timestamp,
     pub(crate) charged: Cost,
     pub(crate) overages: SmallVec<[Overage; 0]>,
     pub(crate) late: bool,
+    pub(crate) degraded: bool,
+    pub(crate) parts: SmallVec<[Charged; 1]>,
+}
+
+/// What was charged to the budgets of one plan, and in which windows.
+#[derive(Clone)]
+pub(crate) struct Charged {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) windows: Windows,
+    pub(crate) cost: Cost,
 }
 
 impl Receipt {
@@ -63,9 +89,47 @@ impl Receipt {
         &self.overages
     }
 
-    /// Whether a budget had gone on to a newer window: it is charged in the one it belongs to, and the newer one knows nothing of it.
+    /// Whether it came after its time: a budget had gone on to a newer window, which knows nothing of it, or the hold's time-to-live had
+    /// run out before.
     pub fn is_late(&self) -> bool {
         self.late
+    }
+
+    /// Whether it was counted while something that the engine depends on was degraded
+    /// ([`FailurePolicy`](crate::FailurePolicy)).
+    pub fn is_degraded(&self) -> bool {
+        self.degraded
+    }
+
+    /// Takes `cost` out of what was charged, in the windows that it was charged in.
+    pub(crate) fn give_back(&self, cost: &Cost) {
+        let mut rest = cost.clone();
+        for Charged { plan, windows, cost } in self.parts.iter().rev() {
+            let share = rest.take_up_to(cost);
+            let _flight = plan.flight();
+            for (seat, &window) in plan.seats.iter().zip(windows) {
+                if let Some(amount @ 1..) = share.amount(seat.resource) {
+                    seat.adjust(window, amount, 0);
+                }
+            }
+        }
+    }
+}
+
+/// The same receipt, or a clone of it.
+impl PartialEq for Receipt {
+    fn eq(&self, other: &Self) -> bool {
+        self.number == other.number
+    }
+}
+
+impl Eq for Receipt {}
+
+impl fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Receipt");
+        debug.field("charged", &self.charged).field("overages", &self.overages).field("late", &self.late);
+        debug.finish_non_exhaustive()
     }
 }
 

@@ -32,6 +32,24 @@ pub(crate) fn thread_index() -> usize {
     0
 }
 
+/// A number that no other call in this process gets. Threads take them in blocks, so that they do not share a line.
+pub(crate) fn unique_number() -> u64 {
+    use std::cell::Cell;
+    use std::sync::atomic::AtomicU64;
+    const BLOCK: u64 = 1 << 16;
+    static NEXT_BLOCK: AtomicU64 = AtomicU64::new(1);
+    thread_local!(static NEXT: Cell<u64> = const { Cell::new(0) });
+    // Relaxed: the numbers only have to differ.
+    let block = || NEXT_BLOCK.fetch_add(1, std::sync::atomic::Ordering::Relaxed) * BLOCK;
+    let take = |next: &Cell<u64>| {
+        let number = if next.get() % BLOCK == 0 { block() } else { next.get() };
+        next.set(number + 1);
+        number
+    };
+    // After the thread's locals are gone a block serves for one number.
+    NEXT.try_with(take).unwrap_or_else(|_| block())
+}
+
 /// The next number of a process-wide count, from 1.
 pub(crate) fn next_number() -> u32 {
     use std::sync::atomic::AtomicU32;

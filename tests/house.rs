@@ -19,6 +19,7 @@ const FLOORS: &[(&str, u8)] = &[
     // 2, the atomic core.
     ("meter", 2),
     // 3, keeping.
+    ("holds", 3),
     ("live", 3),
     ("registry", 3),
     // 4, charging.

@@ -4,8 +4,12 @@
 //! before its first charge and takes the announcement back after its last charge or undo. A refuser waits until the attempts that it
 //! may have seen have ended.
 //!
+//! Operations that change what is held announce themselves too, and those that change more than one budget: who wants to see, or to
+//! change, several words as of one instant asks for a moment in which nothing is announced ([`Flights::exclusive`]).
+//!
 //! Announcements are spread over stripes so that threads do not share a line. Each stripe holds the number of attempts in flight in
-//! its low bits and a count of those that ended above.
+//! its low bits, then a bit that keeps new ones waiting, and a count of those that ended above. Bit and number are in one word, so that
+//! an announcement and the wish for a moment without any cannot miss each other.
 
 use crossbeam_utils::CachePadded;
 
@@ -18,7 +22,10 @@ const STRIPES: usize = 1;
 
 const ACTIVE_BITS: u32 = 20;
 const ACTIVE_MASK: u64 = (1 << ACTIVE_BITS) - 1;
-const ENDED_ONE: u64 = 1 << ACTIVE_BITS;
+/// Somebody wants, or has, the moment without announcements.
+const CLOSED: u64 = 1 << ACTIVE_BITS;
+const ENDED_SHIFT: u32 = ACTIVE_BITS + 1;
+const ENDED_ONE: u64 = 1 << ENDED_SHIFT;
 
 /// Turns of waiting for one stripe: the first ones spin, the others give the processor away.
 #[cfg(not(loom))]
@@ -43,13 +50,40 @@ impl Flights {
         Self { stripes: std::array::from_fn(|_| CachePadded::new(AtomicU64::new(0))) }
     }
 
-    /// Announces an attempt.
+    /// Announces an attempt; waits while somebody has the moment without announcements, a few steps.
     #[inline]
     pub(crate) fn begin(&self) -> Flight<'_> {
         let stripe = &*self.stripes[thread_index() % STRIPES];
-        // Whoever sees one of this attempt's charges (an AcqRel swap that comes after this) sees the announcement.
-        stripe.fetch_add(1, Ordering::Release);
-        Flight { stripe }
+        // Release: whoever sees one of this attempt's charges (an AcqRel swap that comes after this) sees the announcement.
+        // Acquire: pairs with the end of `Exclusive`, whose changes are seen.
+        if stripe.fetch_add(1, Ordering::AcqRel) & CLOSED == 0 { Flight { stripe } } else { begin_later(stripe) }
+    }
+
+    /// Waits until nothing is announced, and keeps it so until the answer is dropped. One at a time. Must not be asked for by a thread that
+    /// is in flight itself.
+    pub(crate) fn exclusive(&self) -> Exclusive<'_> {
+        let [first, ..] = &self.stripes;
+        // Acquire: pairs with the end of the one before. The bit of the first stripe is everybody's turn.
+        while first.fetch_or(CLOSED, Ordering::AcqRel) & CLOSED != 0 {
+            yield_now();
+        }
+        for stripe in &self.stripes {
+            stripe.fetch_or(CLOSED, Ordering::AcqRel);
+            // Pairs with the Release of `Flight::drop`: what it did is seen.
+            while stripe.load(Ordering::Acquire) & ACTIVE_MASK != 0 {
+                yield_now();
+            }
+        }
+        Exclusive { flights: self }
+    }
+
+    /// A mark of this instant, if nothing is announced: the same mark later means that nothing has been meanwhile.
+    pub(crate) fn quiet(&self) -> Option<u64> {
+        self.stripes.iter().try_fold(0_u64, |sum, stripe| {
+            // Pairs with the Release of `Flight::drop`.
+            let seen = stripe.load(Ordering::Acquire);
+            (seen & (ACTIVE_MASK | CLOSED) == 0).then(|| sum.wrapping_add(seen))
+        })
     }
 
     /// Waits until every attempt has ended that was in flight when this was called. False when one did not end within the bound (its
@@ -60,12 +94,26 @@ impl Flights {
     }
 }
 
+/// Takes the announcement back, waits, and announces anew.
+#[cold]
+fn begin_later(stripe: &AtomicU64) -> Flight<'_> {
+    loop {
+        drop(Flight { stripe });
+        while stripe.load(Ordering::Acquire) & CLOSED != 0 {
+            yield_now();
+        }
+        if stripe.fetch_add(1, Ordering::AcqRel) & CLOSED == 0 {
+            return Flight { stripe };
+        }
+    }
+}
+
 fn wait_for(stripe: &AtomicU64) -> bool {
     // Pairs with the Release of `Flight::drop`: what an ended attempt undid is seen.
     let first = stripe.load(Ordering::Acquire);
     let mut seen = first;
     for turn in 0..TURNS_MAX {
-        let the_only_one_ended = first & ACTIVE_MASK == 1 && seen >> ACTIVE_BITS != first >> ACTIVE_BITS;
+        let the_only_one_ended = first & ACTIVE_MASK == 1 && seen >> ENDED_SHIFT != first >> ENDED_SHIFT;
         if seen & ACTIVE_MASK == 0 || the_only_one_ended {
             return true;
         }
@@ -77,6 +125,20 @@ fn wait_for(stripe: &AtomicU64) -> bool {
         seen = stripe.load(Ordering::Acquire);
     }
     false
+}
+
+/// A moment in which nothing is announced; it ends when dropped.
+pub(crate) struct Exclusive<'a> {
+    flights: &'a Flights,
+}
+
+impl Drop for Exclusive<'_> {
+    fn drop(&mut self) {
+        // The first stripe last: it is everybody's turn. Release: pairs with the Acquire of `begin` and `exclusive`.
+        for stripe in self.flights.stripes.iter().rev() {
+            stripe.fetch_and(!CLOSED, Ordering::Release);
+        }
+    }
 }
 
 impl Drop for Flight<'_> {

@@ -1,35 +1,33 @@
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use super::stand::{Ground, TOKENS};
 use super::*;
-use crate::clock::ManualClock;
+use crate::meter::{Meter, Settled};
+use crate::window::Window;
 
 struct Rig {
     seats: Vec<Seat>,
-    flights: Flights,
-    clock: Clock,
-    manual: ManualClock,
+    ground: Ground,
 }
 
-const TOKENS: Resource = Resource::new(1, 0);
-
 fn rig(caps: &[(Enforcement, Cap)]) -> Rig {
-    let manual = ManualClock::at("2026-02-04T12:00:00Z".parse().unwrap());
-    let window = Window::Day;
-    let seat = |(limit, limits): (usize, &(Enforcement, Cap))| {
-        let meter = Arc::new(Meter::new(&window, window.index(manual.now())));
-        Seat::new(meter, TOKENS, window, (limits.1, limits.0), limit, 0)
+    let ground = Ground::at("2026-02-04T12:00:00Z".parse().unwrap());
+    let seat = |limits: &(Enforcement, Cap)| {
+        let meter = Arc::new(Meter::new(&Window::Day, Window::Day.index(ground.manual.now())));
+        stand::seat(&meter, Window::Day, (limits.1, limits.0))
     };
-    Rig { seats: caps.iter().enumerate().map(seat).collect(), flights: Flights::new(), clock: (&manual).into(), manual }
+    Rig { seats: caps.iter().map(seat).collect(), ground }
 }
 
 impl Rig {
     fn charge(&self, amount: u64) -> Result<Passed, Refused> {
         let cost = TOKENS.of(amount);
-        charge(&self.seats, &self.flights, &self.clock, Ask::Charge(&cost), self.manual.now(), &mut Windows::new())
+        charge(&self.seats, &self.ground, Ask::Charge(&cost), self.ground.manual.now(), &mut Windows::new())
     }
 
     fn charged(&self) -> Vec<u64> {
-        self.seats.iter().map(|seat| seat.meter.peek(seat.window.index(self.manual.now())).amount).collect()
+        self.seats.iter().map(|seat| seat.peek(self.ground.manual.now()).amount).collect()
     }
 }
 
@@ -55,11 +53,11 @@ fn a_refused_charge_leaves_no_budget_changed_and_names_all_that_refused() {
 #[test]
 fn an_undo_leaves_its_mark_for_those_who_look() {
     let rig = rig(&[(Enforcement::Hard, Cap::Max(10)), (Enforcement::Hard, Cap::Max(10))]);
-    let window = Window::Day.index(rig.manual.now());
+    let window = Window::Day.index(rig.ground.manual.now());
     // The second budget fills up between the look and the charge.
     rig.seats[1].meter.admit(window, 8, Gate::Open).unwrap();
     let cost = TOKENS.of(5);
-    assert!(!charge_hard(&rig.seats, Ask::Charge(&cost), rig.manual.now(), &mut Windows::from_elem(0, 2)));
+    assert!(!charge_hard(&rig.seats, Ask::Charge(&cost), rig.ground.manual.now(), &mut Windows::from_elem(0, 2)));
     assert_eq!(rig.charged(), [0, 8]);
     assert_eq!([rig.seats[0].meter.undone(), rig.seats[1].meter.undone()], [1, 0]);
 }
@@ -68,10 +66,10 @@ fn an_undo_leaves_its_mark_for_those_who_look() {
 fn a_refusal_is_decided_on_a_fresh_reading_of_the_clock() {
     let rig = rig(&[(Enforcement::Hard, Cap::Max(10))]);
     rig.charge(10).unwrap();
-    let stale = rig.manual.now();
-    rig.manual.advance(std::time::Duration::from_secs(86_400));
+    let stale = rig.ground.manual.now();
+    rig.ground.manual.advance(std::time::Duration::from_secs(86_400));
     let cost = TOKENS.of(10);
-    let passed = charge(&rig.seats, &rig.flights, &rig.clock, Ask::Charge(&cost), stale, &mut Windows::new());
+    let passed = charge(&rig.seats, &rig.ground, Ask::Charge(&cost), stale, &mut Windows::new());
     assert!(passed.is_ok(), "the window that the stale reading is in has ended");
 }
 
@@ -79,14 +77,14 @@ fn a_refusal_is_decided_on_a_fresh_reading_of_the_clock() {
 fn a_clock_that_jumped_ahead_locks_nobody_out_for_longer_than_the_next_window() {
     let rig = rig(&[(Enforcement::Hard, Cap::Max(10))]);
     let day = std::time::Duration::from_secs(86_400);
-    let home = rig.manual.now();
-    rig.manual.advance(day * 4_000);
+    let home = rig.ground.manual.now();
+    rig.ground.manual.advance(day * 4_000);
     rig.charge(10).unwrap();
-    rig.manual.set(home);
+    rig.ground.manual.set(home);
     assert!(rig.charge(1).is_err(), "the later window is used, and it is full");
-    rig.manual.advance(day);
+    rig.ground.manual.advance(day);
     assert!(rig.charge(1).is_err(), "what was granted ahead of time is not granted again");
-    rig.manual.advance(day);
+    rig.ground.manual.advance(day);
     assert!(rig.charge(10).is_ok());
 }
 
@@ -96,25 +94,21 @@ fn a_clock_that_jumped_ahead_locks_nobody_out_for_longer_than_the_next_window() 
 fn a_call_that_fits_is_not_refused_because_of_attempts_that_are_undone() {
     const ROUNDS: u64 = 20_000;
     let shared = Arc::new(Meter::new(&Window::Lifetime, 0));
-    let seat = |meter: &Arc<Meter>, max| {
-        Seat::new(Arc::clone(meter), TOKENS, Window::Lifetime, (Cap::Max(max), Enforcement::Hard), 0, 0)
-    };
+    let seat = |meter: &Arc<Meter>, max| stand::seat(meter, Window::Lifetime, (Cap::Max(max), Enforcement::Hard));
     let small = Arc::new(Meter::new(&Window::Lifetime, 0));
     // Two callers want 6 of the small budget's 10: one of them is undone on the shared one again and again.
     let pair = [seat(&shared, 16), seat(&small, 10)];
     let single = [seat(&shared, 16)];
     join(&pair);
-    let flights = Flights::new();
-    let manual = ManualClock::at(Timestamp::UNIX_EPOCH);
-    let clock = Clock::manual(&manual);
-    let now = manual.now();
+    let ground = Ground::at(Timestamp::UNIX_EPOCH);
+    let now = ground.manual.now();
     let mut refused = HashMap::new();
     std::thread::scope(|threads| {
         for _ in 0..2 {
             threads.spawn(|| {
                 let cost = TOKENS.of(6);
                 for _ in 0..ROUNDS {
-                    if charge(&pair, &flights, &clock, Ask::Charge(&cost), now, &mut Windows::new()).is_ok() {
+                    if charge(&pair, &ground, Ask::Charge(&cost), now, &mut Windows::new()).is_ok() {
                         // The small budget last: while it is taken no other pair goes through.
                         shared.settle(0, 6, 0);
                         small.settle(0, 6, 0);
@@ -125,7 +119,7 @@ fn a_call_that_fits_is_not_refused_because_of_attempts_that_are_undone() {
         // One pair at a time holds 6 of the 16: what goes through always leaves 10.
         let cost = TOKENS.of(10);
         for round in 0..ROUNDS {
-            match charge(&single, &flights, &clock, Ask::Charge(&cost), now, &mut Windows::new()) {
+            match charge(&single, &ground, Ask::Charge(&cost), now, &mut Windows::new()) {
                 Ok(_) => {
                     shared.settle(0, 10, 0);
                 }
@@ -145,13 +139,35 @@ fn a_call_that_fits_is_not_refused_because_of_attempts_that_are_undone() {
 fn a_hold_of_nothing_opens_its_window_so_that_its_actual_is_charged_there() {
     let rig = rig(&[(Enforcement::Hard, Cap::Max(10)), (Enforcement::Hard, Cap::Max(10))]);
     rig.charge(10).unwrap();
-    rig.manual.advance(std::time::Duration::from_secs(86_400));
+    rig.ground.manual.advance(std::time::Duration::from_secs(86_400));
     for cost in [TOKENS.of(0), Cost::nothing()] {
         let mut windows = Windows::new();
-        let now = rig.manual.now();
-        charge(&rig.seats, &rig.flights, &rig.clock, Ask::Hold(&cost), now, &mut windows).unwrap();
-        assert_eq!(settle(&rig.seats[0], windows[0], 0, 3), Settled::Current { charged: rig.charged()[0] });
+        let now = rig.ground.manual.now();
+        charge(&rig.seats, &rig.ground, Ask::Hold(&cost), now, &mut windows).unwrap();
+        assert_eq!(rig.seats[0].settle(windows[0], 0, 3), Settled::Current { charged: rig.charged()[0] });
     }
     assert_eq!(rig.charged(), [6, 0]);
-    assert_eq!(rig.seats[0].meter.charged_in(Window::Day.index(rig.manual.now()) - 1), Some(10));
+    assert_eq!(rig.seats[0].meter.charged_in(Window::Day.index(rig.ground.manual.now()) - 1), Some(10));
+}
+
+/// What one call charges to two budgets is never seen in one of them alone.
+#[test]
+fn a_snapshot_sees_all_of_a_call_or_nothing() {
+    const ROUNDS: u64 = 20_000;
+    let rig = rig(&[(Enforcement::Hard, Cap::Unlimited), (Enforcement::Hard, Cap::Unlimited)]);
+    let now = rig.ground.manual.now();
+    std::thread::scope(|threads| {
+        for _ in 0..2 {
+            threads.spawn(|| {
+                for _ in 0..ROUNDS {
+                    record(&rig.seats, &rig.ground.flights, &TOKENS.of(7), now, |_, _, _| {});
+                }
+            });
+        }
+        for _ in 0..2_000 {
+            let seen = snapshot(&rig.ground.flights, || rig.charged());
+            assert_eq!(seen[0], seen[1]);
+        }
+    });
+    assert_eq!(rig.charged(), [2 * 7 * ROUNDS; 2]);
 }

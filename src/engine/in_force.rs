@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::amount::{Cost, Resource, Unit};
+use crate::charge::Label;
 use crate::cost::{CostError, Usage};
 use crate::policy::{Limit, Policy};
 use crate::registry::Rule;
@@ -17,7 +18,8 @@ pub(super) struct Names {
 }
 
 impl Names {
-    fn resource(&mut self, engine: u32, name: &str) -> Resource {
+    /// The number of the resource `name`, a new one the first time it is named.
+    pub(super) fn resource(&mut self, engine: u32, name: &str) -> Resource {
         let index = self.resources.iter().position(|known| **known == *name).unwrap_or_else(|| {
             self.resources.push(name.into());
             self.resources.len() - 1
@@ -35,7 +37,6 @@ impl Names {
 /// A policy in force in an engine.
 #[derive(Debug)]
 pub(crate) struct InForce {
-    pub(crate) version: u64,
     pub(crate) policy: Policy,
     pub(crate) limits: Box<[LimitInForce]>,
     engine: u32,
@@ -48,10 +49,8 @@ pub(crate) struct InForce {
 /// A limit's names and numbers.
 #[derive(Debug)]
 pub(crate) struct LimitInForce {
-    pub(crate) id: Arc<str>,
+    pub(crate) label: Arc<Label>,
     pub(crate) resource: Resource,
-    pub(crate) resource_name: Arc<str>,
-    pub(crate) unit: Unit,
     pub(crate) rule: Rule,
 }
 
@@ -66,7 +65,7 @@ enum Costing {
 }
 
 impl InForce {
-    pub(super) fn new(policy: Policy, version: u64, engine: u32, names: &mut Names) -> Self {
+    pub(super) fn new(policy: Policy, engine: u32, names: &mut Names) -> Self {
         let costing = |name: &str, unit| match (unit, name) {
             (Unit::Usd, _) => Costing::Priced,
             (Unit::Count, "tokens") => Costing::Weighed,
@@ -81,20 +80,20 @@ impl InForce {
             .iter()
             .map(|limit| {
                 let resource = names.resource(engine, limit.resource());
-                LimitInForce {
-                    id: limit.id().into(),
-                    resource,
-                    resource_name: limit.resource().into(),
+                let label = Label {
+                    limit: limit.id().into(),
+                    resource: limit.resource().into(),
                     unit: policy.unit(limit.resource()).unwrap_or(Unit::Count),
-                    rule: names.rule(limit, resource),
-                }
+                    warn: limit.warnings().into(),
+                };
+                LimitInForce { label: Arc::new(label), resource, rule: names.rule(limit, resource) }
             })
             .collect();
         let mut declared = vec![false; names.resources.len()];
         for (resource, _) in &resources {
             declared[resource.index()] = true;
         }
-        Self { version, limits, engine, declared: declared.into(), resources, policy }
+        Self { limits, engine, declared: declared.into(), resources, policy }
     }
 
     /// Whether the policy declares the resource.

@@ -3,25 +3,39 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use crate::amount::{Cap, Cost, Resource};
-use crate::charge::Flights;
+use crate::charge::{Flights, Grounds};
 use crate::clock::Clock;
 use crate::cost::{CostError, Usage};
+use crate::holds::{Claim, Full, HoldId, Holds, NotClaimed};
 use crate::live::Live;
 use crate::policy::{Policy, Source};
 use crate::registry::Registry;
-use crate::scope::{Scope, ScopeError, Subjects};
+use crate::report::Receipt;
+use crate::reservation::{DetachedHold, Hold, RefundError, Refunds, UnknownHold};
+use crate::scope::{Members, Scope, ScopeError, Subjects};
 use crate::subject::{Subject, SubjectError};
 use crate::sync::next_number;
 use crate::time::Timestamp;
 
+mod failure;
 mod in_force;
 
+use failure::Health;
+pub use failure::{Component, FailurePolicy, OnFailure};
 pub(crate) use in_force::InForce;
 use in_force::Names;
+
+/// Holds with an id or a time-to-live that an engine keeps unless told otherwise, open and remembered.
+const HOLDS_MAX: u64 = 1_000_000;
+/// How long the id of a settled hold is refused unless told otherwise.
+const REMEMBER_SETTLED: Duration = Duration::from_secs(24 * 3_600);
+/// The age of receipts that are refunded unless told otherwise.
+const REFUND_WITHIN: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 /// A budget engine: subjects and their budgets under a policy, in this process.
 ///
@@ -59,8 +73,60 @@ pub(crate) struct Core {
     pub(crate) live: Live<InForce>,
     pub(crate) registry: Registry,
     pub(crate) flights: Flights,
-    /// Only used when a policy is put in force.
+    pub(crate) holds: Holds<Hold>,
+    /// The time-to-live of reservations that name none.
+    pub(crate) hold_ttl: Option<Duration>,
+    pub(crate) failure_policy: FailurePolicy,
+    health: Health,
+    refunds: Refunds,
+    /// Only used when a policy is put in force, or a budget is made that no policy names.
     names: Mutex<Names>,
+}
+
+impl Core {
+    /// The instant now, up to one tick old.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn now_precise(&self) -> Timestamp {
+        self.clock.now_precise()
+    }
+
+    pub(crate) fn degraded(&self) -> Option<Component> {
+        self.health.degraded()
+    }
+
+    /// Settles the holds whose time has run out by `now`; says how many.
+    pub(crate) fn collect_overdue(&self, now: Timestamp) -> usize {
+        self.holds.overdue(now).iter().filter(|hold| hold.expire()).count()
+    }
+
+    /// Claims `id` for a hold, once those have gone whose time has run out.
+    pub(crate) fn claim(&self, id: &HoldId, now: Timestamp) -> Result<Claim<'_, Hold>, NotClaimed<Hold>> {
+        self.collect_overdue(now);
+        self.holds.claim(id)
+    }
+
+    /// Claims a new id for a hold.
+    pub(crate) fn claim_unique(&self, now: Timestamp) -> Result<Claim<'_, Hold>, Full> {
+        self.collect_overdue(now);
+        self.holds.claim_unique()
+    }
+}
+
+impl Grounds for Core {
+    fn flights(&self) -> &Flights {
+        &self.flights
+    }
+
+    fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    fn collect_expired(&self, now: Timestamp) -> bool {
+        self.collect_overdue(now) > 0
+    }
 }
 
 /// Sets up an [`Engine`].
@@ -68,6 +134,11 @@ pub(crate) struct Core {
 pub struct EngineBuilder {
     policy: Policy,
     clock: Clock,
+    hold_ttl: Option<Duration>,
+    holds_max: u64,
+    remember_settled: Duration,
+    refund_within: Duration,
+    failure_policy: FailurePolicy,
 }
 
 impl EngineBuilder {
@@ -77,17 +148,52 @@ impl EngineBuilder {
         self
     }
 
+    /// Gives every reservation a time-to-live, as [`Scope::reserve_for`] does one. Without it, a reservation that names none lasts until it is
+    /// settled or dropped.
+    pub fn hold_ttl(mut self, ttl: Duration) -> Self {
+        self.hold_ttl = Some(ttl);
+        self
+    }
+
+    /// How many holds with an id or a time-to-live the engine keeps at most, open ones and remembered ones together; 1,000,000 without it.
+    pub fn max_holds(mut self, max: u64) -> Self {
+        self.holds_max = max;
+        self
+    }
+
+    /// How long the id of a settled hold is remembered, and refused; a day without it.
+    pub fn remember_settled(mut self, during: Duration) -> Self {
+        self.remember_settled = during;
+        self
+    }
+
+    /// How old a receipt may be to be refunded; 30 days without it. The engine remembers refunded receipts for that long.
+    pub fn refund_within(mut self, age: Duration) -> Self {
+        self.refund_within = age;
+        self
+    }
+
+    /// What operations do while something is degraded.
+    pub fn failure_policy(mut self, policy: FailurePolicy) -> Self {
+        self.failure_policy = policy;
+        self
+    }
+
     /// The engine.
     pub fn build(self) -> Engine {
         let id = next_number();
         let mut names = Names::default();
-        let live = Live::new(|version| InForce::new(self.policy, version, id, &mut names));
         let core = Core {
             id,
             clock: self.clock,
-            live,
+            live: Live::new(InForce::new(self.policy, id, &mut names)),
             registry: Registry::new(),
             flights: Flights::new(),
+            holds: Holds::new(self.holds_max, self.remember_settled),
+            hold_ttl: self.hold_ttl,
+            failure_policy: self.failure_policy,
+            health: Health::new(),
+            refunds: Refunds::new(self.refund_within),
             names: Mutex::new(names),
         };
         Engine { core: Arc::new(core) }
@@ -102,7 +208,15 @@ impl Engine {
 
     /// An engine under `policy`, to be set up further.
     pub fn builder(policy: Policy) -> EngineBuilder {
-        EngineBuilder { policy, clock: Clock::system() }
+        EngineBuilder {
+            policy,
+            clock: Clock::system(),
+            hold_ttl: None,
+            holds_max: HOLDS_MAX,
+            remember_settled: REMEMBER_SETTLED,
+            refund_within: REFUND_WITHIN,
+            failure_policy: FailurePolicy::default(),
+        }
     }
 
     /// The resource that the policy in force declares as `name`. Look it up once and keep it: it stays good when a policy is swapped in
@@ -151,7 +265,71 @@ impl Engine {
     /// # Errors
     /// As [`Engine::scope`].
     pub fn scope_of(&self, subjects: Subjects) -> Result<Scope, ScopeError> {
-        Scope::resolve(Arc::clone(&self.core), subjects)
+        Scope::resolve(Arc::clone(&self.core), Members { subjects, carried: Vec::new() })
+    }
+
+    /// A handle on the hold that is kept under `id`, open or settled: whoever knows the id may go on with it.
+    ///
+    /// # Errors
+    /// When there is none. Nothing is charged then.
+    pub fn resume(&self, id: &HoldId) -> Result<DetachedHold, UnknownHold> {
+        self.core.collect_overdue(self.core.now_precise());
+        let hold = self.core.holds.get(id).ok_or(UnknownHold)?;
+        Ok(DetachedHold::new(hold, id.clone(), false))
+    }
+
+    /// Gives back `cost` of what `receipt` charged, in the windows that it was charged in: once, and at most what was charged.
+    ///
+    /// A window that has ended is corrected too as far as it is remembered; a newer one knows nothing of it.
+    ///
+    /// ```
+    /// # use encumber::{Cap, Engine, Limit, Policy, RefundError, Unit, Window};
+    /// # let policy = Policy::builder().resource("usd", Unit::Usd)
+    /// #     .limit(Limit::new("run", "agent", "usd", Window::Lifetime, Cap::Max(1_000))).build()?;
+    /// # let engine = Engine::new(policy);
+    /// # let usd = engine.resource("usd")?;
+    /// # let scope = engine.scope(["agent:a"])?;
+    /// let receipt = scope.reserve(usd.of(800))?.commit(usd.of(600))?;
+    /// assert!(matches!(engine.refund(&receipt, &usd.of(601)), Err(RefundError::TooMuch { charged: 600, .. })));
+    /// engine.refund(&receipt, &usd.of(500))?;
+    /// assert_eq!(engine.refund(&receipt, &usd.of(100)), Err(RefundError::Refunded));
+    /// assert_eq!(scope.usage()?[0].used, 100);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When more is asked for than was charged; when the receipt was refunded before, by this or another clone; when it is older than
+    /// [`EngineBuilder::refund_within`]; when it is of another engine. Nothing changes then.
+    pub fn refund(&self, receipt: &Receipt, cost: &Cost) -> Result<(), RefundError> {
+        if receipt.parts.iter().any(|part| !Arc::ptr_eq(&part.plan.core, &self.core)) {
+            return Err(RefundError::OtherEngine);
+        }
+        self.core.refunds.refund(receipt, cost, self.core.now_precise())
+    }
+
+    /// Settles the holds whose time has run out, and forgets the ids of settled ones that were remembered long enough. Says how many holds
+    /// expired. Never needed for an answer to be right: whoever looks at what is held collects them. For a host that wants expired holds to be
+    /// reported in time though nobody asks.
+    pub fn sweep(&self) -> usize {
+        self.core.collect_overdue(self.core.now_precise())
+    }
+
+    /// How many holds are kept under an id, open or remembered.
+    pub fn holds(&self) -> u64 {
+        self.core.holds.kept()
+    }
+
+    /// Says that something the engine depends on is degraded, or is well again. From then on operations do what the [`FailurePolicy`]
+    /// says; calls under way may still go by the state before.
+    pub fn set_degraded(&self, component: Component, degraded: bool) {
+        if self.core.health.set(component, degraded) {
+            self.core.live.touch();
+        }
+    }
+
+    /// What is degraded, if something is.
+    pub fn degraded(&self) -> Option<Component> {
+        self.core.degraded()
     }
 
     /// What a call costs under the policy in force, in every resource that follows from usage: money by price, `tokens` and weighed
@@ -176,7 +354,7 @@ impl Engine {
     /// good; a reservation settles on the budgets that admitted it.
     pub fn set_policy(&self, policy: Policy) {
         let mut names = self.core.names.lock();
-        self.core.live.install(|version| InForce::new(policy, version, self.core.id, &mut names));
+        self.core.live.install(InForce::new(policy, self.core.id, &mut names));
     }
 
     /// A copy of the policy in force.

@@ -114,13 +114,6 @@ impl Meter {
         Ok(after)
     }
 
-    /// Opens the window `now`, or finds a later one; returns its number.
-    pub(crate) fn enter(&self, now: i64) -> i64 {
-        match self.admit(now, 0, Gate::Open) {
-            Ok(state) | Err(state) => state.window,
-        }
-    }
-
     /// Settles a hold of `held` that window `window` admitted at `actual`.
     pub(crate) fn settle(&self, window: i64, held: u64, actual: u64) -> Settled {
         let layout = self.layout;

@@ -197,7 +197,7 @@ impl Run {
                 let engine = scope.reserve(cost.engine.clone());
                 let model = self.model.reserve(&subjects, &cost.model, at);
                 hold = engine.as_ref().ok().zip(model.as_ref().ok()).map(|(_, model)| (model.hold, cost.model.clone()));
-                let admission = engine.as_ref().map(Reservation::admission).map_err(Clone::clone);
+                let admission = engine.as_ref().map(|hold| hold.admission()).map_err(Clone::clone);
                 self.keep(engine.ok(), hold.as_ref().map(|(id, _)| *id), bits);
                 (admission, model.map(|reserved| reserved.admission))
             }
@@ -209,7 +209,7 @@ impl Run {
                     same("the amount held", &engine.held().amount(self.resources[*resource]), &Some(*amount))?;
                     hold = Some((model.hold, vec![(name, *amount)]));
                 }
-                let admission = engine.as_ref().map(Reservation::admission).map_err(Clone::clone);
+                let admission = engine.as_ref().map(|hold| hold.admission()).map_err(Clone::clone);
                 self.keep(engine.ok(), hold.as_ref().map(|(id, _)| *id), bits);
                 (admission, model.map(|(reserved, _)| reserved.admission))
             }

@@ -1,0 +1,46 @@
+//! What the tests of charging stand on: grounds without an engine, and seats without a policy.
+
+use std::sync::Arc;
+
+use super::{Flights, Grounds, Label, Seat};
+use crate::amount::{Cap, Resource, Unit};
+use crate::clock::{Clock, ManualClock};
+use crate::meter::Meter;
+use crate::policy::Enforcement;
+use crate::subject::Subject;
+use crate::time::Timestamp;
+use crate::window::Window;
+
+pub(super) const TOKENS: Resource = Resource::new(1, 0);
+
+pub(super) struct Ground {
+    pub(super) flights: Flights,
+    pub(super) clock: Clock,
+    pub(super) manual: ManualClock,
+}
+
+impl Ground {
+    pub(super) fn at(now: Timestamp) -> Self {
+        let manual = ManualClock::at(now);
+        Self { flights: Flights::new(), clock: Clock::manual(&manual), manual }
+    }
+}
+
+impl Grounds for Ground {
+    fn flights(&self) -> &Flights {
+        &self.flights
+    }
+
+    fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    fn collect_expired(&self, _: Timestamp) -> bool {
+        false
+    }
+}
+
+pub(super) fn seat(meter: &Arc<Meter>, window: Window, limits: (Cap, Enforcement)) -> Seat {
+    let label = Label { limit: "limit".into(), resource: "tokens".into(), unit: Unit::Count, warn: Box::default() };
+    Seat::new(Arc::clone(meter), (Arc::new(label), Subject::global()), TOKENS, window, limits)
+}

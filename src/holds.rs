@@ -1,0 +1,428 @@
+//! Holds that the engine keeps under an id, and when each has to be looked at: to expire while it is open, to be forgotten afterwards.
+//!
+//! **Who owns what.** A shard's table is behind a lock of its own, held for the few steps of a look-up, never while anything is charged or
+//! settled. An id is claimed before its hold is admitted, so that two calls with one id admit one hold. Whoever finds a hold overdue
+//! marks it under the lock, and settles it after the lock is gone.
+//!
+//! Due times are queued. A hold that is renewed gets a second place in the queue; the first one is found to be stale when it comes up.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::collections::hash_map::{Entry as Place, HashMap};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ahash::RandomState;
+use parking_lot::Mutex;
+
+use crate::subject::SUBJECT_ID_BYTES_MAX;
+use crate::sync::{AtomicI64, AtomicU64, Ordering, unique_number, yield_now};
+use crate::time::Timestamp;
+
+const SHARDS: usize = 32;
+
+/// What a hold is known by in an engine: a text that the caller chose, or a number that the engine gave.
+///
+/// Written as text it can travel with a request: `#17` for a number, the text itself otherwise.
+///
+/// ```
+/// use encumber::HoldId;
+/// let id: HoldId = "req-7f3a".parse()?;
+/// assert_eq!(id.to_string(), "req-7f3a");
+/// assert!("".parse::<HoldId>().is_err() && "#x".parse::<HoldId>().is_err());
+/// # Ok::<(), encumber::HoldIdError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HoldId(Id);
+
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Id {
+    Given(u64),
+    Chosen(Arc<str>),
+}
+
+impl FromStr for HoldId {
+    type Err = HoldIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match (text.strip_prefix('#'), text.len()) {
+            (_, 0) => Err(HoldIdError::Empty),
+            (_, bytes) if bytes > SUBJECT_ID_BYTES_MAX => Err(HoldIdError::Long { bytes }),
+            (None, _) => Ok(Self(Id::Chosen(text.into()))),
+            (Some(digits), _) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
+                digits.parse().map(|number| Self(Id::Given(number))).map_err(|_| HoldIdError::Number)
+            }
+            (Some(_), _) => Err(HoldIdError::Number),
+        }
+    }
+}
+
+impl TryFrom<&str> for HoldId {
+    type Error = HoldIdError;
+
+    fn try_from(text: &str) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for HoldId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Id::Given(number) => write!(f, "#{number}"),
+            Id::Chosen(text) => f.write_str(text),
+        }
+    }
+}
+
+/// Escaped: a caller's id may hold anything.
+impl fmt::Debug for HoldId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Id::Given(number) => write!(f, "#{number}"),
+            Id::Chosen(text) => write!(f, "{text:?}"),
+        }
+    }
+}
+
+/// A text that is not the id of a hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HoldIdError {
+    /// It is empty.
+    Empty,
+    /// It is longer than [`SUBJECT_ID_BYTES_MAX`].
+    Long {
+        /// How long it is.
+        bytes: usize,
+    },
+    /// It begins with `#`, as the numbers that the engine gives do, and is none.
+    Number,
+}
+
+impl fmt::Display for HoldIdError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("the id of a hold is empty"),
+            Self::Long { bytes } => {
+                write!(f, "the id of a hold has {bytes} bytes, more than {SUBJECT_ID_BYTES_MAX}")
+            }
+            Self::Number => {
+                f.write_str("the id of a hold begins with \"#\", as those given by the engine do, and is no number")
+            }
+        }
+    }
+}
+
+impl std::error::Error for HoldIdError {}
+
+/// The kept holds of an engine.
+pub(crate) struct Holds<T> {
+    shards: [Shard<T>; SHARDS],
+    hasher: RandomState,
+    /// Ids that are claimed, open or remembered.
+    kept: AtomicU64,
+    max: u64,
+    remember: Duration,
+}
+
+struct Shard<T> {
+    /// The earliest due time in the queue, in microseconds, to be read without the lock.
+    next: AtomicI64,
+    table: Mutex<Table<T>>,
+}
+
+struct Table<T> {
+    by_id: HashMap<HoldId, Entry<T>, RandomState>,
+    queue: BinaryHeap<Reverse<(Timestamp, HoldId)>>,
+}
+
+enum Entry<T> {
+    /// Its hold is being admitted.
+    Claimed,
+    Kept(Kept<T>),
+}
+
+struct Kept<T> {
+    hold: Arc<T>,
+    /// While open: when it expires. Afterwards: when it is forgotten.
+    due: Timestamp,
+    open: bool,
+    keep: Keep,
+}
+
+/// What becomes of an id whose hold is settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// It is remembered for a while, and refused.
+    Remember,
+    /// It is free again at once.
+    Forget,
+}
+
+/// Why an id was not claimed.
+pub(crate) enum NotClaimed<T> {
+    /// There is a hold under it.
+    Taken(Arc<T>),
+    /// No more ids are kept.
+    Full(Full),
+}
+
+/// As many ids are kept as may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Full {
+    pub(crate) max: u64,
+}
+
+/// An id that is claimed; free again if nothing is kept under it.
+pub(crate) struct Claim<'a, T> {
+    holds: &'a Holds<T>,
+    pub(crate) id: HoldId,
+    kept: bool,
+}
+
+impl<T> Holds<T> {
+    pub(crate) fn new(max: u64, remember: Duration) -> Self {
+        let hasher = RandomState::new();
+        let shard = |_| Shard {
+            next: AtomicI64::new(i64::MAX),
+            table: Mutex::new(Table { by_id: HashMap::with_hasher(hasher.clone()), queue: BinaryHeap::new() }),
+        };
+        Self { shards: std::array::from_fn(shard), hasher: hasher.clone(), kept: AtomicU64::new(0), max, remember }
+    }
+
+    /// Claims `id`; waits while another call is admitting a hold under it, a few steps.
+    pub(crate) fn claim(&self, id: &HoldId) -> Result<Claim<'_, T>, NotClaimed<T>> {
+        loop {
+            let mut table = self.shard(id).table.lock();
+            match table.by_id.entry(id.clone()) {
+                Place::Occupied(place) => {
+                    if let Entry::Kept(kept) = place.get() {
+                        return Err(NotClaimed::Taken(Arc::clone(&kept.hold)));
+                    }
+                }
+                Place::Vacant(place) => {
+                    self.count_one().map_err(NotClaimed::Full)?;
+                    place.insert(Entry::Claimed);
+                    return Ok(Claim { holds: self, id: id.clone(), kept: false });
+                }
+            }
+            drop(table);
+            yield_now();
+        }
+    }
+
+    /// Claims an id that no other hold has.
+    pub(crate) fn claim_unique(&self) -> Result<Claim<'_, T>, Full> {
+        self.count_one()?;
+        Ok(Claim { holds: self, id: HoldId(Id::Given(unique_number())), kept: false })
+    }
+
+    fn count_one(&self) -> Result<(), Full> {
+        if self.kept.fetch_add(1, Ordering::AcqRel) < self.max {
+            return Ok(());
+        }
+        self.kept.fetch_sub(1, Ordering::AcqRel);
+        Err(Full { max: self.max })
+    }
+
+    /// The hold under `id`, open or remembered.
+    pub(crate) fn get(&self, id: &HoldId) -> Option<Arc<T>> {
+        match self.shard(id).table.lock().by_id.get(id) {
+            Some(Entry::Kept(kept)) => Some(Arc::clone(&kept.hold)),
+            Some(Entry::Claimed) | None => None,
+        }
+    }
+
+    /// Lets the open hold under `id` expire at `due` instead. `None` when it has expired by `now`, or is settled or unknown.
+    pub(crate) fn renew(&self, id: &HoldId, now: Timestamp, due: Timestamp) -> Option<()> {
+        let shard = self.shard(id);
+        let mut table = shard.table.lock();
+        match table.by_id.get_mut(id) {
+            Some(Entry::Kept(kept)) if kept.open && kept.due > now => kept.due = due,
+            _ => return None,
+        }
+        shard.enqueue(&mut table, due, id.clone());
+        Some(())
+    }
+
+    /// When the open hold under `id` expires.
+    pub(crate) fn expires_at(&self, id: &HoldId) -> Option<Timestamp> {
+        match self.shard(id).table.lock().by_id.get(id) {
+            Some(Entry::Kept(kept)) if kept.open => Some(kept.due),
+            _ => None,
+        }
+    }
+
+    /// Takes note that the hold under `id` was settled at `now`.
+    pub(crate) fn settled(&self, id: &HoldId, now: Timestamp) {
+        let shard = self.shard(id);
+        let mut table = shard.table.lock();
+        self.close(shard, &mut table, id, now);
+    }
+
+    /// The holds that have expired by `now`, for the caller to settle: each is told of once. Forgets what has been remembered long enough.
+    pub(crate) fn overdue(&self, now: Timestamp) -> Vec<Arc<T>> {
+        let mut overdue = Vec::new();
+        for shard in &self.shards {
+            // Pairs with the store in `enqueue`: a hold that this thread knows of is seen.
+            if shard.next.load(Ordering::Acquire) > now.as_micros() {
+                continue;
+            }
+            let mut table = shard.table.lock();
+            while let Some(Reverse((due, id))) = table.queue.peek().filter(|Reverse((due, _))| *due <= now).cloned() {
+                table.queue.pop();
+                match table.by_id.get(&id) {
+                    // Renewed or settled since: it has another place in the queue.
+                    Some(Entry::Kept(kept)) if kept.due != due => {}
+                    Some(Entry::Kept(kept)) if kept.open => {
+                        overdue.push(Arc::clone(&kept.hold));
+                        self.close(shard, &mut table, &id, now);
+                    }
+                    Some(Entry::Kept(_)) => self.forget(&mut table, &id),
+                    Some(Entry::Claimed) | None => {}
+                }
+            }
+            shard.note_next(&table);
+        }
+        overdue
+    }
+
+    /// How many ids are claimed, open or remembered.
+    pub(crate) fn kept(&self) -> u64 {
+        self.kept.load(Ordering::Acquire)
+    }
+
+    fn close(&self, shard: &Shard<T>, table: &mut Table<T>, id: &HoldId, now: Timestamp) {
+        let Some(Entry::Kept(kept)) = table.by_id.get_mut(id) else { return };
+        if !kept.open {
+            return;
+        }
+        kept.open = false;
+        match kept.keep {
+            Keep::Forget => self.forget(table, id),
+            Keep::Remember => {
+                kept.due = now.saturating_add(self.remember);
+                let due = kept.due;
+                shard.enqueue(table, due, id.clone());
+            }
+        }
+    }
+
+    fn forget(&self, table: &mut Table<T>, id: &HoldId) {
+        table.by_id.remove(id);
+        self.kept.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    fn shard(&self, id: &HoldId) -> &Shard<T> {
+        &self.shards[self.hasher.hash_one(id) as usize % SHARDS]
+    }
+}
+
+impl<T> Shard<T> {
+    fn enqueue(&self, table: &mut Table<T>, due: Timestamp, id: HoldId) {
+        table.queue.push(Reverse((due, id)));
+        self.note_next(table);
+    }
+
+    fn note_next(&self, table: &Table<T>) {
+        let next = table.queue.peek().map_or(i64::MAX, |Reverse((due, _))| due.as_micros());
+        // Written under the lock alone. Release pairs with the load in `overdue`.
+        self.next.store(next, Ordering::Release);
+    }
+}
+
+impl<T> Claim<'_, T> {
+    /// Keeps `hold` under the id until `due`.
+    pub(crate) fn keep(mut self, hold: Arc<T>, due: Timestamp, keep: Keep) {
+        self.kept = true;
+        let shard = self.holds.shard(&self.id);
+        let mut table = shard.table.lock();
+        table.by_id.insert(self.id.clone(), Entry::Kept(Kept { hold, due, open: true, keep }));
+        shard.enqueue(&mut table, due, self.id.clone());
+    }
+}
+
+impl<T> Drop for Claim<'_, T> {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.holds.forget(&mut self.holds.shard(&self.id).table.lock(), &self.id);
+        }
+    }
+}
+
+impl<T> fmt::Debug for Holds<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Holds").field("kept", &self.kept()).field("max", &self.max).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    const REMEMBER: Duration = Duration::from_secs(100);
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_seconds(seconds)
+    }
+
+    fn id(text: &str) -> HoldId {
+        text.parse().unwrap()
+    }
+
+    fn holds(max: u64, ids: &[(&str, i64, Keep)]) -> Holds<&'static str> {
+        let holds = Holds::new(max, REMEMBER);
+        for (text, due, keep) in ids {
+            let Ok(claim) = holds.claim(&id(text)) else { panic!("{text} is taken") };
+            claim.keep(Arc::new("hold"), at(*due), *keep);
+        }
+        holds
+    }
+
+    #[test]
+    fn a_hold_is_overdue_at_its_due_time_and_told_of_once() {
+        let holds = holds(9, &[("a", 10, Keep::Remember), ("b", 20, Keep::Remember)]);
+        assert_eq!(holds.overdue(at(9)).len(), 0);
+        assert_eq!([holds.overdue(at(10)).len(), holds.overdue(at(10)).len()], [1, 0]);
+        assert!(holds.get(&id("a")).is_some(), "remembered");
+        assert_eq!([holds.overdue(at(109)).len(), holds.kept() as usize], [1, 2]);
+        assert_eq!([holds.overdue(at(110)).len(), holds.kept() as usize], [0, 1]);
+        assert!(holds.get(&id("a")).is_none());
+    }
+
+    #[test]
+    fn renewing_moves_one_hold_and_fails_once_it_is_due() {
+        let holds = holds(9, &[("a", 10, Keep::Remember), ("b", 10, Keep::Remember)]);
+        assert_eq!(holds.renew(&id("a"), at(9), at(30)), Some(()));
+        assert_eq!(holds.expires_at(&id("a")), Some(at(30)));
+        assert_eq!(holds.renew(&id("b"), at(10), at(30)), None, "due");
+        assert_eq!(holds.overdue(at(10)).len(), 1);
+        assert_eq!(holds.renew(&id("a"), at(20), at(15)), Some(()), "shorter as well");
+        assert_eq!(holds.overdue(at(20)).len(), 1);
+        assert_eq!(holds.renew(&id("a"), at(5), at(30)), None, "expired");
+    }
+
+    #[test]
+    fn ids_are_bounded_and_free_again_when_forgotten_or_not_kept() {
+        let holds = holds(2, &[("a", 10, Keep::Forget), ("b", 10, Keep::Remember)]);
+        assert!(matches!(holds.claim(&id("c")), Err(NotClaimed::Full(Full { max: 2 }))));
+        assert!(matches!(holds.claim(&id("a")), Err(NotClaimed::Taken(_))));
+        holds.settled(&id("a"), at(1));
+        drop(holds.claim(&id("c")).ok().expect("a place"));
+        assert!(holds.claim(&id("a")).is_ok(), "a is free, and c was not kept");
+        holds.settled(&id("b"), at(1));
+        assert!(matches!(holds.claim(&id("b")), Err(NotClaimed::Taken(_))), "remembered");
+    }
+
+    #[test]
+    fn texts_of_ids() {
+        let given = HoldId(Id::Given(17));
+        assert_eq!(given.to_string().parse(), Ok(given));
+        for wrong in ["", "#", "#+1", "#1x", "#18446744073709551616", &"x".repeat(257)] {
+            assert!(wrong.parse::<HoldId>().is_err(), "{wrong}");
+        }
+        assert_eq!(format!("{:?}", id("a\n\"")), "\"a\\n\\\"\"");
+    }
+}

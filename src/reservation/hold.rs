@@ -1,0 +1,491 @@
+//! The hold itself: what is held, and its one settlement.
+//!
+//! **Who owns what.** `state` is a set of bits that only grows: whoever sets `CLAIMED` first settles, everybody else reads what came of
+//! it. When a hold's time runs out, its expiry claims and settles it like anybody else; a commit that comes after that reconciles, and
+//! `LATE` says whose turn that is. Extensions, parts that were split off and observations are rare and stand behind a lock of the hold's own;
+//! the bit `GROWN` says whether there are any, so that settling a plain hold takes no lock.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+use super::Actual;
+use super::error::{ExtendError, SettleError, SplitError};
+use super::parts::{Before, Overages, Part, Share, shared};
+use crate::amount::Cost;
+use crate::charge::Windows;
+use crate::cost::{CostError, Usage};
+use crate::holds::HoldId;
+use crate::report::{Admission, Charged, Overage, Receipt};
+use crate::scope::{ChargeError, Plan, hold};
+use crate::sync::{AtomicU8, Ordering, unique_number, yield_now};
+use crate::time::Timestamp;
+
+/// The call went out: what becomes of it without an answer is charged.
+const DISPATCHED: u8 = 1;
+/// Somebody settles.
+const CLAIMED: u8 = 2;
+/// The settlement is done, and something was charged: it is written down.
+const CHARGED: u8 = 4;
+/// The settlement is done, and everything was given back.
+const RELEASED: u8 = 8;
+/// There are extensions, observations, or parts that were split off.
+const GROWN: u8 = 16;
+/// It was the time-to-live that settled. Set with `CHARGED` or `RELEASED`.
+const EXPIRED: u8 = 32;
+/// Somebody commits after that.
+const LATE: u8 = 64;
+
+/// What is held in every budget of a scope: the part of a [`Reservation`](super::Reservation) and of a
+/// [`DetachedHold`](super::DetachedHold) that both have, reached through either.
+///
+/// It settles exactly once, whatever races.
+///
+/// | from | [`commit`](Self::commit) | [`release`](Self::release) | the reservation is dropped | its time-to-live runs out |
+/// |---|---|---|---|---|
+/// | held | settled: used += actual | released | released | released |
+/// | held, [`dispatched`](Self::dispatched) | settled | released: the caller knows | charged the larger of observed and held | the same |
+/// | settled | same actual: same receipt; other: [`Conflict`](SettleError::Conflict) | [`Committed`](SettleError::Committed) | – | – |
+/// | released | [`Released`](SettleError::Released) | [`Released`](SettleError::Released) | – | – |
+/// | expired | settled once, and late: what expiry charged is brought to the actual | [`Expired`](SettleError::Expired) | – | – |
+///
+/// It belongs to the windows that admitted it. Settled after such a window has ended, it changes that window only and never credits a
+/// newer one.
+pub struct Hold {
+    first: Part,
+    admission: Admission,
+    state: AtomicU8,
+    grown: Mutex<Option<Box<Grown>>>,
+    settlement: OnceLock<Settlement>,
+    /// Of a commit after the hold had expired.
+    late: OnceLock<Box<Settlement>>,
+    /// What the engine keeps it under.
+    id: OnceLock<HoldId>,
+}
+
+/// What came to a hold after it was made.
+#[derive(Default)]
+struct Grown {
+    extensions: Vec<Part>,
+    /// What the first part gave away.
+    given: Cost,
+    observed: Cost,
+}
+
+/// What a settlement charged: its receipt, but for the windows.
+struct Settlement {
+    number: u64,
+    at: Timestamp,
+    charged: Cost,
+    overages: SmallVec<[Overage; 0]>,
+    late: bool,
+}
+
+impl Hold {
+    pub(crate) fn new(plan: Arc<Plan>, cost: Cost, windows: Windows, admission: Admission) -> Self {
+        Self::of(Part { plan, cost, windows }, None, 0, admission)
+    }
+
+    fn of(first: Part, grown: Option<Box<Grown>>, state: u8, admission: Admission) -> Self {
+        Self {
+            first,
+            admission,
+            state: AtomicU8::new(state),
+            grown: Mutex::new(grown),
+            settlement: OnceLock::new(),
+            late: OnceLock::new(),
+            id: OnceLock::new(),
+        }
+    }
+
+    /// What is held, extensions included and parts that were split off excluded.
+    pub fn held(&self) -> Cost {
+        let grown = self.grown.lock();
+        self.with_shares(grown.as_deref(), total_held)
+    }
+
+    /// What the admission reported: soft budgets that are over, shadow budgets that would have refused.
+    pub fn admission(&self) -> Admission {
+        self.admission
+    }
+
+    /// The id under which the engine keeps it, if it has a time-to-live or was detached.
+    pub fn id(&self) -> Option<&HoldId> {
+        self.id.get()
+    }
+
+    /// Whether nobody has settled it yet. Another thread may do so at any moment.
+    pub fn is_open(&self) -> bool {
+        self.state.load(Ordering::Acquire) & CLAIMED == 0
+    }
+
+    /// Says that the call has gone out. From here on its cost may be real even if no answer comes, so a drop charges it.
+    pub fn dispatched(&self) {
+        // Read by the settlement that follows in this thread, or in the one that the reservation is handed to.
+        self.state.fetch_or(DISPATCHED, Ordering::AcqRel);
+    }
+
+    /// Adds to what is known to have been used so far, as a stream tells of it. A drop after [`dispatched`](Self::dispatched) charges at
+    /// least this; a commit goes by its own actual.
+    pub fn observe(&self, cost: &Cost) {
+        self.grown.lock().get_or_insert_default().observed.add_all(cost);
+        self.state.fetch_or(GROWN, Ordering::AcqRel);
+    }
+
+    /// Holds `cost` more, or says stop. The extension is admitted under the policy in force now and belongs to the windows that admit it.
+    ///
+    /// # Errors
+    /// [`ExtendError::Charge`] when there is no room or a resource is unknown: the hold stays as it was.
+    /// [`ExtendError::Settled`] when it has been settled.
+    pub fn try_extend(&self, mut cost: Cost) -> Result<Admission, ExtendError> {
+        if !self.is_open() {
+            return Err(ExtendError::Settled);
+        }
+        let plan = self.first.plan.renewed().map_err(ChargeError::from)?;
+        plan.knows(&cost).map_err(ChargeError::from)?;
+        cost.items.retain(|(_, amount)| *amount > 0);
+        if cost.items.is_empty() {
+            return Ok(Admission::default());
+        }
+        let (windows, admission) = hold(&plan, &cost)?;
+        let part = Part { plan, cost, windows };
+        let mut grown = self.grown.lock();
+        // A settlement that claimed before this bit was set does not look for extensions; one that claims after it waits for the lock.
+        if self.state.fetch_or(GROWN, Ordering::AcqRel) & CLAIMED != 0 {
+            drop(grown);
+            let _flight = part.plan.flight();
+            part.change(Before::Held(&part.cost), &Cost::nothing(), &mut Overages::new());
+            return Err(ExtendError::Settled);
+        }
+        grown.get_or_insert_default().extensions.push(part);
+        Ok(admission)
+    }
+
+    /// Takes `cost` out of what is held, as a hold of its own in the same windows, dispatched if this one is.
+    pub(super) fn split(&self, cost: &Cost) -> Result<Self, SplitError> {
+        let mut grown = self.grown.lock();
+        // As in `try_extend`.
+        let before = self.state.fetch_or(GROWN, Ordering::AcqRel);
+        if before & CLAIMED != 0 {
+            return Err(SplitError::Settled);
+        }
+        let held = self.with_shares(grown.as_deref(), total_held);
+        if let Some((resource, _)) = cost.iter().find(|&(r, amount)| amount > held.amount(r).unwrap_or(0)) {
+            return Err(SplitError::TooMuch { resource, held: held.amount(resource).unwrap_or(0) });
+        }
+        let grown = grown.get_or_insert_default();
+        let mut rest = cost.clone();
+        let mut taken = Vec::new();
+        // The newest first: what was admitted last is given away first.
+        for part in grown.extensions.iter_mut().rev() {
+            let share = rest.take_up_to(&part.cost);
+            if share.is_zero() {
+                continue;
+            }
+            part.cost = part.cost.less(&share);
+            taken.push(Part { plan: Arc::clone(&part.plan), cost: share, windows: part.windows.clone() });
+        }
+        let share = rest.take_up_to(&self.first.cost.less(&grown.given));
+        grown.given.add_all(&share);
+        let first = Part { plan: Arc::clone(&self.first.plan), cost: share, windows: self.first.windows.clone() };
+        let grown = Grown { extensions: taken, ..Grown::default() };
+        Ok(Self::of(first, Some(Box::new(grown)), before & DISPATCHED | GROWN, Admission::default()))
+    }
+
+    /// What a usage costs by the tables of the policy that the hold was made under, whatever has been put in force since.
+    ///
+    /// # Errors
+    /// When the model or the operation is not in those tables and they refuse what is not.
+    pub fn cost(&self, usage: &Usage) -> Result<Cost, CostError> {
+        self.first.plan.in_force.cost(usage, None)
+    }
+
+    /// Settles with what the call really took. Above the hold it is charged in full, which may carry budgets past their max and is
+    /// reported; below, the rest returns at once. A resource that was held and that the actual does not name is committed as held: not
+    /// reported is not zero.
+    ///
+    /// A hold whose time-to-live ran out before is settled once all the same, and late ([`Receipt::is_late`]): what its expiry charged is
+    /// brought to the actual.
+    ///
+    /// # Errors
+    /// [`SettleError::Conflict`] when it was committed before with another actual; [`SettleError::Released`] when it was released. A commit
+    /// of the same actual gives the same receipt and charges nothing. [`SettleError::UnknownResource`] when the actual names a resource
+    /// that the policy of the hold does not declare: it stays open then.
+    pub fn commit(&self, actual: impl Into<Actual>) -> Result<Receipt, SettleError> {
+        let actual = actual.into();
+        if !self.knows(actual.cost()) {
+            return Err(SettleError::UnknownResource);
+        }
+        let before = self.state.fetch_or(CLAIMED, Ordering::AcqRel);
+        if before & CLAIMED == 0 {
+            let receipt = self.charge(before, actual, 0);
+            self.note_settled();
+            return Ok(receipt);
+        }
+        if self.wait_until(CHARGED | RELEASED) & EXPIRED != 0 {
+            if self.state.fetch_or(LATE, Ordering::AcqRel) & LATE == 0 {
+                return Ok(self.reconcile(actual));
+            }
+            while self.late.get().is_none() {
+                yield_now();
+            }
+        }
+        let settlement = self.late.get().map(|late| &**late).or(self.settlement.get());
+        match settlement {
+            None => Err(SettleError::Released),
+            Some(settlement) if settlement.charged == actual.charged(&self.held()) => Ok(self.receipt(settlement)),
+            Some(_) => Err(SettleError::Conflict),
+        }
+    }
+
+    /// Gives everything back: there was no call, or it is known to have cost nothing.
+    ///
+    /// # Errors
+    /// [`SettleError::Committed`], [`SettleError::Released`] or [`SettleError::Expired`] when it has been settled before. Nothing changes
+    /// then.
+    pub fn release(&self) -> Result<(), SettleError> {
+        let before = self.state.fetch_or(CLAIMED, Ordering::AcqRel);
+        if before & CLAIMED == 0 {
+            self.give_back(before, 0);
+            self.note_settled();
+            return Ok(());
+        }
+        let state = self.wait_until(CHARGED | RELEASED);
+        Err(match state {
+            _ if state & EXPIRED != 0 => SettleError::Expired,
+            _ if state & CHARGED != 0 => SettleError::Committed,
+            _ => SettleError::Released,
+        })
+    }
+
+    /// Prolongs, or shortens, the time-to-live: from now on it is `ttl`. Nobody but the holder of this handle does.
+    ///
+    /// # Errors
+    /// [`SettleError::Expired`] when the time has run out, [`SettleError::Committed`] or [`SettleError::Released`] when it is settled,
+    /// [`SettleError::NoTimeToLive`] when it never had one.
+    pub fn renew(&self, ttl: Duration) -> Result<(), SettleError> {
+        let id = self.id.get().ok_or(SettleError::NoTimeToLive)?;
+        let core = &self.first.plan.core;
+        let now = core.now_precise();
+        match core.holds.renew(id, now, now.saturating_add(ttl)) {
+            Some(()) => Ok(()),
+            None => {
+                core.collect_overdue(now);
+                let state = self.wait_until(CHARGED | RELEASED);
+                Err(match state {
+                    _ if state & EXPIRED != 0 => SettleError::Expired,
+                    _ if state & CHARGED != 0 => SettleError::Committed,
+                    _ => SettleError::Released,
+                })
+            }
+        }
+    }
+
+    /// When the time-to-live runs out; `None` when it has none, or is settled.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.first.plan.core.holds.expires_at(self.id.get()?)
+    }
+
+    /// Settles a hold whose time has run out. False when it had been settled before.
+    pub(crate) fn expire(&self) -> bool {
+        self.settle_unanswered(EXPIRED)
+    }
+
+    /// Settles what nobody settled: released when the call has not gone out; charged, at least as held, when it has. False when it had been
+    /// settled before.
+    pub(super) fn settle_unanswered(&self, how: u8) -> bool {
+        let before = self.state.fetch_or(CLAIMED, Ordering::AcqRel);
+        if before & CLAIMED != 0 {
+            return false;
+        }
+        if before & DISPATCHED == 0 {
+            self.give_back(before, how);
+        } else {
+            let observed = self.grown.lock().as_ref().map(|grown| grown.observed.clone());
+            self.charge(before, Actual::AtLeast(observed.unwrap_or_default()), how);
+        }
+        true
+    }
+
+    /// Settles on drop.
+    pub(super) fn settle_dropped(&self) {
+        if self.settle_unanswered(0) {
+            self.note_settled();
+        }
+    }
+
+    /// Whether the subjects, their groups and the amounts asked for are these.
+    pub(crate) fn is_for(&self, plan: &Plan, cost: &Cost) -> bool {
+        self.first.plan.is_of_the_same(plan) && self.first.cost == *cost
+    }
+
+    pub(super) fn plan(&self) -> &Arc<Plan> {
+        &self.first.plan
+    }
+
+    /// Notes what the engine keeps it under, once.
+    pub(super) fn keep_under(&self, id: HoldId) {
+        let _ = self.id.set(id);
+    }
+
+    /// Whether each resource is one of a budget that some part was admitted by, or declared by its policy.
+    fn knows(&self, cost: &Cost) -> bool {
+        cost.items.iter().all(|&(resource, _)| {
+            self.first.plan.knows_resource(resource) || {
+                let grown = self.grown.lock();
+                let mut extensions = grown.iter().flat_map(|grown| &grown.extensions);
+                extensions.any(|part| part.plan.knows_resource(resource))
+            }
+        })
+    }
+
+    /// Calls `act` with the parts and what each holds now.
+    fn with_shares<R>(&self, grown: Option<&Grown>, act: impl FnOnce(&[Share<'_>]) -> R) -> R {
+        let first = &self.first;
+        match grown {
+            None => act(&[Share { part: first, held: &first.cost }]),
+            Some(grown) => {
+                let left = first.cost.less(&grown.given);
+                let extensions = grown.extensions.iter().map(|part| Share { part, held: &part.cost });
+                let shares: SmallVec<[Share<'_>; 4]> =
+                    std::iter::once(Share { part: first, held: &left }).chain(extensions).collect();
+                act(&shares)
+            }
+        }
+    }
+
+    /// Settles at `actual`; the caller has claimed. `before` is the state it claimed from.
+    fn charge(&self, before: u8, actual: Actual, how: u8) -> Receipt {
+        let grown = (before & GROWN != 0).then(|| self.grown.lock());
+        let settlement = self.with_shares(grown.as_ref().and_then(|grown| grown.as_deref()), |shares| {
+            let total = actual.charged(&total_held(shares));
+            let costs = shared(shares, &total);
+            let changes = shares.iter().zip(&costs).map(|(share, cost)| (share.part, Before::Held(share.held), cost));
+            self.change(changes, total.clone())
+        });
+        drop(grown);
+        let receipt = self.receipt(&settlement);
+        // Only the claimer sets it, once. Release pairs with the Acquire in `wait_until`.
+        let _ = self.settlement.set(settlement);
+        self.state.fetch_or(CHARGED | how, Ordering::Release);
+        receipt
+    }
+
+    /// Brings what expiry charged to `actual`; the caller has set `LATE`.
+    fn reconcile(&self, actual: Actual) -> Receipt {
+        let grown = self.grown.lock();
+        let mut settlement = self.with_shares(grown.as_deref(), |shares| {
+            let total = actual.charged(&total_held(shares));
+            let charged = self.settlement.get().map_or_else(Cost::nothing, |settlement| settlement.charged.clone());
+            let (from, to) = (shared(shares, &charged), shared(shares, &total));
+            let changes = shares.iter().zip(&from).zip(&to);
+            let changes = changes.map(|((share, from), to)| (share.part, Before::Charged(from), to));
+            self.change(changes, total.clone())
+        });
+        drop(grown);
+        settlement.late = true;
+        let receipt = self.receipt(&settlement);
+        let _ = self.late.set(Box::new(settlement));
+        receipt
+    }
+
+    /// Releases; the caller has claimed.
+    fn give_back(&self, before: u8, how: u8) {
+        let grown = (before & GROWN != 0).then(|| self.grown.lock());
+        self.with_shares(grown.as_ref().and_then(|grown| grown.as_deref()), |shares| {
+            let nothing = Cost::nothing();
+            let changes = shares.iter().map(|share| (share.part, Before::Held(share.held), &nothing));
+            self.change(changes, Cost::nothing());
+        });
+        drop(grown);
+        self.state.fetch_or(RELEASED | how, Ordering::Release);
+    }
+
+    /// Carries out changes of parts, all as of one instant.
+    fn change<'a>(&self, changes: impl Iterator<Item = (&'a Part, Before<'a>, &'a Cost)>, charged: Cost) -> Settlement {
+        let _flight = self.first.plan.flight();
+        let mut overages = Overages::new();
+        let mut late = false;
+        for (part, before, after) in changes {
+            late |= part.change(before, after, &mut overages);
+        }
+        let overages = overages.into_iter().map(|(_, overage)| overage).collect();
+        Settlement { number: unique_number(), at: self.first.plan.core.now(), charged, overages, late }
+    }
+
+    fn receipt(&self, settlement: &Settlement) -> Receipt {
+        let Settlement { number, at, charged, overages, late } = settlement;
+        let grown = (self.state.load(Ordering::Acquire) & GROWN != 0).then(|| self.grown.lock());
+        let parts = self.with_shares(grown.as_ref().and_then(|grown| grown.as_deref()), |shares| {
+            let costs = shared(shares, charged);
+            let parts = shares.iter().zip(costs);
+            let parts = parts.map(|(Share { part, .. }, cost)| Charged {
+                plan: Arc::clone(&part.plan),
+                windows: part.windows.clone(),
+                cost,
+            });
+            parts.collect()
+        });
+        Receipt {
+            number: *number,
+            at: *at,
+            charged: charged.clone(),
+            overages: overages.clone(),
+            late: *late,
+            degraded: false,
+            parts,
+        }
+    }
+
+    pub(super) fn note_settled(&self) {
+        if let Some(id) = self.id.get() {
+            let core = &self.first.plan.core;
+            core.holds.settled(id, core.now());
+        }
+    }
+
+    /// Waits until one of `bits` is set; whoever claimed is between two steps of its own. Returns the state.
+    fn wait_until(&self, bits: u8) -> u8 {
+        loop {
+            // Pairs with the Release of the settlement's last step: what it wrote down is seen.
+            let state = self.state.load(Ordering::Acquire);
+            if state & bits != 0 {
+                return state;
+            }
+            yield_now();
+        }
+    }
+}
+
+fn total_held(shares: &[Share<'_>]) -> Cost {
+    let mut total = Cost::nothing();
+    shares.iter().for_each(|share| total.add_all(share.held));
+    total
+}
+
+impl Drop for Hold {
+    /// A hold that nobody keeps any more settles itself.
+    fn drop(&mut self) {
+        self.settle_unanswered(0);
+    }
+}
+
+impl fmt::Debug for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.load(Ordering::Acquire);
+        let name = match state {
+            _ if state & EXPIRED != 0 => "expired",
+            _ if state & CHARGED != 0 => "committed",
+            _ if state & RELEASED != 0 => "released",
+            _ if state & DISPATCHED != 0 => "dispatched",
+            _ => "held",
+        };
+        let mut debug = f.debug_struct("Hold");
+        debug.field("state", &name).field("cost", &self.first.cost);
+        self.id.get().map(|id| debug.field("id", id));
+        debug.finish_non_exhaustive()
+    }
+}

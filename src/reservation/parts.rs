@@ -1,0 +1,88 @@
+//! The parts of a hold: what each admission took, in its windows, and how a total is shared among them.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::amount::Cost;
+use crate::charge::Windows;
+use crate::meter::Settled;
+use crate::report::Overage;
+use crate::scope::Plan;
+
+/// A hold that was admitted in one step.
+pub(super) struct Part {
+    /// The scope as it was resolved then.
+    pub(super) plan: Arc<Plan>,
+    pub(super) cost: Cost,
+    pub(super) windows: Windows,
+}
+
+/// A part and what it holds now: what it was admitted with, less what was split off.
+#[derive(Clone, Copy)]
+pub(super) struct Share<'a> {
+    pub(super) part: &'a Part,
+    pub(super) held: &'a Cost,
+}
+
+/// Overages, each with the number of the window that it is about.
+pub(super) type Overages = SmallVec<[(i64, Overage); 0]>;
+
+impl Part {
+    /// Changes what this part has charged from `before` to `after`, resource by resource. Says whether a window had ended.
+    pub(super) fn change(&self, before: Before<'_>, after: &Cost, overages: &mut Overages) -> bool {
+        let mut late = false;
+        let seats = self.plan.seats.iter().zip(&self.windows).enumerate();
+        for (index, (seat, &window)) in seats {
+            let (from, to) = (before.cost().amount(seat.resource), after.amount(seat.resource));
+            if from.is_none() && to.is_none() {
+                continue;
+            }
+            let (from, to) = (from.unwrap_or(0), to.unwrap_or(0));
+            let settled = match before {
+                Before::Held(_) => seat.settle(window, from, to),
+                Before::Charged(_) => seat.adjust(window, from, to),
+            };
+            let charged = match settled {
+                Settled::Current { charged } => Some(charged),
+                Settled::Late { charged } => {
+                    late = true;
+                    charged
+                }
+            };
+            let overage = charged.and_then(|charged| self.plan.overage(index, charged));
+            // A budget is told of once; a later part may have given its window room again.
+            let told_anew = |earlier: &(i64, Overage)| overage.is_some() || earlier.0 == window;
+            overages.retain(|earlier| !(self.plan.is_about(index, &earlier.1) && told_anew(earlier)));
+            overages.extend(overage.map(|overage| (window, overage)));
+        }
+        late
+    }
+}
+
+/// What a part has charged so far, and whether it is held.
+#[derive(Clone, Copy)]
+pub(super) enum Before<'a> {
+    /// It is held: changing it settles.
+    Held(&'a Cost),
+    /// It was charged when the hold expired.
+    Charged(&'a Cost),
+}
+
+impl<'a> Before<'a> {
+    fn cost(self) -> &'a Cost {
+        let (Self::Held(cost) | Self::Charged(cost)) = self;
+        cost
+    }
+}
+
+/// How a total falls to the parts: each takes up to what it holds, the last one takes the rest.
+pub(super) fn shared(shares: &[Share<'_>], total: &Cost) -> SmallVec<[Cost; 1]> {
+    let mut rest = total.clone();
+    let mut costs = SmallVec::new();
+    for (number, share) in shares.iter().enumerate() {
+        let is_last = number + 1 == shares.len();
+        costs.push(if is_last { std::mem::take(&mut rest) } else { rest.take_up_to(share.held) });
+    }
+    costs
+}

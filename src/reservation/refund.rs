@@ -1,0 +1,57 @@
+//! Refunds by receipt: once, at most what was charged, in the receipt's own windows.
+//!
+//! A receipt is a plain value that can be cloned, so the engine remembers which ones were refunded, for as long as it makes refunds of
+//! receipts of that age.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::RefundError;
+use crate::amount::Cost;
+use crate::report::Receipt;
+use crate::time::Timestamp;
+
+/// The receipts that were refunded, by number, and when each was made.
+#[derive(Debug)]
+pub(crate) struct Refunds {
+    made: Mutex<Made>,
+    /// The oldest age of a receipt that is refunded.
+    within: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Made {
+    receipts: HashMap<u64, Timestamp>,
+    /// How many to have before the old ones are looked for again.
+    purge_at: usize,
+}
+
+impl Refunds {
+    pub(crate) fn new(within: Duration) -> Self {
+        Self { made: Mutex::new(Made { receipts: HashMap::new(), purge_at: 1_024 }), within }
+    }
+
+    /// Gives back `cost` of what `receipt` charged.
+    pub(crate) fn refund(&self, receipt: &Receipt, cost: &Cost, now: Timestamp) -> Result<(), RefundError> {
+        if let Some((resource, _)) = cost.iter().find(|&(r, a)| a > receipt.charged.amount(r).unwrap_or(0)) {
+            return Err(RefundError::TooMuch { resource, charged: receipt.charged.amount(resource).unwrap_or(0) });
+        }
+        if now.saturating_since(receipt.at) > self.within {
+            return Err(RefundError::TooOld);
+        }
+        let mut made = self.made.lock();
+        if made.receipts.contains_key(&receipt.number) {
+            return Err(RefundError::Refunded);
+        }
+        made.receipts.insert(receipt.number, receipt.at);
+        if made.receipts.len() >= made.purge_at {
+            made.receipts.retain(|_, at| now.saturating_since(*at) <= self.within);
+            made.purge_at = (2 * made.receipts.len()).max(1_024);
+        }
+        drop(made);
+        receipt.give_back(cost);
+        Ok(())
+    }
+}

@@ -1,0 +1,246 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::amount::{Cap, Resource, Unit};
+use crate::clock::ManualClock;
+use crate::engine::Engine;
+use crate::policy::{Limit, Policy};
+use crate::scope::Scope;
+use crate::window::Window;
+
+const TTL: Duration = Duration::from_secs(300);
+
+struct Rig {
+    clock: ManualClock,
+    engine: Engine,
+    scope: Scope,
+    tokens: Resource,
+    calls: Resource,
+}
+
+fn rig(window: Window) -> Rig {
+    let policy = Policy::builder()
+        .resource("tokens", Unit::Count)
+        .resource("calls", Unit::Count)
+        .limit(Limit::new("tokens", "agent", "tokens", window, Cap::Max(1_000)))
+        .limit(Limit::new("calls", "agent", "calls", window, Cap::Max(10)))
+        .build()
+        .unwrap();
+    let clock = ManualClock::at("2026-02-04T12:00:00Z".parse().unwrap());
+    let engine = Engine::builder(policy).clock(&clock).build();
+    let scope = engine.scope(["agent:a"]).unwrap();
+    let (tokens, calls) = (engine.resource("tokens").unwrap(), engine.resource("calls").unwrap());
+    Rig { clock, engine, scope, tokens, calls }
+}
+
+impl Rig {
+    fn used_and_held(&self) -> (u64, u64) {
+        let usage = self.scope.usage().unwrap();
+        (usage[0].used, usage[0].held)
+    }
+
+    fn pass(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+}
+
+#[test]
+fn a_dispatched_hold_that_expires_is_charged_and_reconciled_once_either_way() {
+    for (observed, actual, at_expiry) in [(0, 250, 400), (0, 700, 400), (600, 100, 600)] {
+        let rig = rig(Window::Day);
+        let hold = rig.scope.reserve_for(rig.tokens.of(400), TTL).unwrap();
+        hold.dispatched();
+        hold.observe(&rig.tokens.of(observed));
+        rig.pass(300);
+        assert_eq!(rig.used_and_held(), (at_expiry, 0), "collected by whoever looks");
+        assert_eq!(hold.release(), Err(SettleError::Expired));
+        let receipt = hold.commit(rig.tokens.of(actual)).unwrap();
+        assert!(receipt.is_late());
+        assert_eq!(hold.commit(rig.tokens.of(actual)), Ok(receipt));
+        assert_eq!(hold.commit(rig.tokens.of(actual + 1)), Err(SettleError::Conflict));
+        assert_eq!(rig.used_and_held(), (actual, 0), "observed {observed}, actual {actual}");
+        drop(hold);
+        assert_eq!(rig.used_and_held(), (actual, 0));
+    }
+}
+
+#[test]
+fn a_hold_of_several_parts_expires_and_is_reconciled_whole() {
+    let rig = rig(Window::Day);
+    let hold = rig.scope.reserve_for(rig.tokens.of(100), TTL).unwrap();
+    hold.try_extend(rig.tokens.of(200).and(rig.calls, 2)).unwrap();
+    let other = hold.split(rig.tokens.of(50)).unwrap();
+    hold.dispatched();
+    rig.pass(300);
+    assert_eq!(rig.used_and_held(), (250, 50));
+    hold.commit(rig.tokens.of(270)).unwrap();
+    assert_eq!(rig.used_and_held(), (270, 50));
+    assert_eq!(rig.scope.usage().unwrap()[1].used, 2, "not named, so as held");
+    drop(other);
+    assert_eq!(rig.used_and_held(), (270, 0), "it was split off before the call went out");
+}
+
+#[test]
+fn the_owner_alone_prolongs_a_hold() {
+    let rig = rig(Window::Lifetime);
+    let hold = rig.scope.reserve_for(rig.tokens.of(900), TTL).unwrap();
+    rig.pass(200);
+    hold.renew(TTL).unwrap();
+    let _traffic = rig.scope.reserve_for(rig.tokens.of(50), TTL).unwrap();
+    rig.pass(299);
+    assert_eq!(rig.used_and_held(), (0, 950));
+    rig.pass(1);
+    assert_eq!(rig.used_and_held(), (0, 0), "both are over");
+    assert_eq!(hold.renew(TTL), Err(SettleError::Expired));
+    let plain = rig.scope.reserve(rig.tokens.of(1)).unwrap();
+    assert_eq!(plain.renew(TTL), Err(SettleError::NoTimeToLive));
+}
+
+#[test]
+fn an_expired_hold_makes_room_for_whoever_would_be_refused() {
+    let rig = rig(Window::Lifetime);
+    let leaked = rig.scope.reserve_for(rig.tokens.of(1_000), TTL).unwrap();
+    std::mem::forget(leaked);
+    assert!(rig.scope.try_charge(rig.tokens.of(1)).is_err());
+    rig.pass(300);
+    assert!(rig.scope.check().is_ok());
+    assert!(rig.scope.try_charge(rig.tokens.of(1_000)).is_ok());
+}
+
+#[test]
+fn ids_are_refused_once_settled_and_free_again_when_forgotten() {
+    let rig = rig(Window::Lifetime);
+    let reserve = |amount| rig.scope.reserve_with_id("r1", TTL, rig.tokens.of(amount)).map(|hold| hold.is_replayed());
+    assert!(matches!(reserve(1_001), Err(ReserveError::Charge(ChargeError::Refused(_)))));
+    assert_eq!(rig.engine.holds(), 0, "a refusal is not remembered");
+    assert_eq!([reserve(400), reserve(400)], [Ok(false), Ok(true)]);
+    assert_eq!(reserve(401), Err(ReserveError::Conflict));
+    let id: HoldId = "r1".parse().unwrap();
+    rig.engine.resume(&id).unwrap().release().unwrap();
+    assert_eq!(reserve(400), Err(ReserveError::Settled));
+    rig.pass(24 * 3_600);
+    assert_eq!(reserve(400), Ok(false));
+    assert_eq!(rig.used_and_held(), (0, 400));
+    assert_eq!(rig.engine.resume(&"ghost".parse().unwrap()).err(), Some(UnknownHold));
+}
+
+#[test]
+fn threads_with_one_id_hold_once() {
+    let rig = rig(Window::Lifetime);
+    std::thread::scope(|threads| {
+        for _ in 0..8 {
+            threads.spawn(|| {
+                for round in 0..200 {
+                    let id = format!("r{}", round % 50);
+                    // Three of them would not fit.
+                    let reserved = rig.scope.reserve_with_id(id.as_str(), TTL, rig.tokens.of(20));
+                    assert!(reserved.is_ok(), "{reserved:?}");
+                }
+            });
+        }
+    });
+    assert_eq!(rig.used_and_held(), (0, 1_000));
+}
+
+#[test]
+fn detached_holds_are_found_by_any_thread_and_a_handle_is_not_the_hold() {
+    let rig = rig(Window::Day);
+    let hold = rig.scope.reserve(rig.tokens.of(400)).unwrap();
+    hold.dispatched();
+    let id = hold.detach(TTL).unwrap().id().clone();
+    let text = id.to_string();
+    let engine = rig.engine.clone();
+    std::thread::spawn(move || drop(engine.resume(&text.parse().unwrap()).unwrap())).join().unwrap();
+    assert_eq!(rig.used_and_held(), (0, 400), "dropping a handle changes nothing");
+    drop(rig.engine.resume(&id).unwrap().attach());
+    assert_eq!(rig.used_and_held(), (400, 0), "dropping what was attached settles it");
+}
+
+#[test]
+fn as_many_holds_are_kept_as_may_be_and_then_none_is_made() {
+    let policy = Policy::builder()
+        .resource("tokens", Unit::Count)
+        .limit(Limit::new("run", "agent", "tokens", Window::Lifetime, Cap::Max(1_000)))
+        .build()
+        .unwrap();
+    let clock = ManualClock::at("2026-02-04T12:00:00Z".parse().unwrap());
+    let engine = Engine::builder(policy).clock(&clock).max_holds(2).remember_settled(Duration::ZERO).build();
+    let (tokens, scope) = (engine.resource("tokens").unwrap(), engine.scope(["agent:a"]).unwrap());
+    let first = scope.reserve_for(tokens.of(1), TTL).unwrap();
+    let _second = scope.reserve_with_id("x", TTL, tokens.of(1)).unwrap();
+    let full = ChargeError::TooManyHolds { max: 2 };
+    assert_eq!(scope.reserve_for(tokens.of(1), TTL).map(drop), Err(full.clone()));
+    assert_eq!(scope.reserve(tokens.of(1)).unwrap().detach(TTL).map(drop), Err(full));
+    assert_eq!(scope.usage().unwrap()[0].held, 2, "nothing is left of what was not kept");
+    first.release().unwrap();
+    engine.sweep();
+    assert!(scope.reserve_for(tokens.of(1), TTL).is_ok());
+}
+
+#[test]
+fn what_is_split_off_and_what_stays_are_what_was_held() {
+    let rig = rig(Window::Day);
+    let hold = rig.scope.reserve(rig.tokens.of(500).and(rig.calls, 3)).unwrap();
+    hold.try_extend(rig.tokens.of(100)).unwrap();
+    let error = hold.split(rig.tokens.of(601)).unwrap_err();
+    assert!(matches!(error, SplitError::TooMuch { held: 600, .. }), "{error:?}");
+    let first = hold.split(rig.tokens.of(250).and(rig.calls, 1)).unwrap();
+    assert_eq!(first.held(), rig.tokens.of(250).and(rig.calls, 1));
+    assert_eq!(hold.held(), rig.tokens.of(350).and(rig.calls, 2));
+    assert_eq!(rig.used_and_held(), (0, 600));
+    let second = first.split(rig.tokens.of(50)).unwrap();
+    first.commit(rig.tokens.of(300).and(rig.calls, 1)).unwrap();
+    drop(second);
+    hold.release().unwrap();
+    assert_eq!(rig.used_and_held(), (300, 0));
+    assert_eq!(rig.scope.usage().unwrap()[1].charged(), 1);
+    assert_eq!(hold.split(rig.tokens.of(0)).map(drop), Err(SplitError::Settled));
+}
+
+#[test]
+fn a_refund_is_made_in_the_receipts_own_window() {
+    let rig = rig(Window::Day);
+    let receipt = rig.scope.record(rig.tokens.of(300)).unwrap();
+    rig.pass(86_400);
+    rig.scope.try_charge(rig.tokens.of(40)).unwrap();
+    rig.engine.refund(&receipt.clone(), &rig.tokens.of(100)).unwrap();
+    assert_eq!(rig.used_and_held(), (40, 0), "the new day knows nothing of it");
+    let yesterday = rig.scope.usage_at("2026-02-04T12:00:00Z".parse().unwrap()).unwrap();
+    assert_eq!(yesterday[0].as_ref().map(|usage| usage.used), Some(200));
+    assert_eq!(rig.engine.refund(&receipt, &rig.tokens.of(1)), Err(RefundError::Refunded));
+    let fresh = rig.scope.record(rig.tokens.of(1)).unwrap();
+    rig.pass(31 * 86_400);
+    assert_eq!(rig.engine.refund(&fresh, &rig.tokens.of(1)), Err(RefundError::TooOld));
+}
+
+#[test]
+fn a_refund_of_a_grown_hold_takes_from_each_part_what_it_charged() {
+    let rig = rig(Window::Day);
+    let hold = rig.scope.reserve(rig.tokens.of(100)).unwrap();
+    rig.pass(86_400);
+    hold.try_extend(rig.tokens.of(100)).unwrap();
+    let receipt = hold.commit(rig.tokens.of(150)).unwrap();
+    assert_eq!(rig.used_and_held(), (50, 0));
+    rig.engine.refund(&receipt, &rig.tokens.of(120)).unwrap();
+    assert_eq!(rig.used_and_held(), (0, 0));
+    let yesterday = rig.scope.usage_at("2026-02-04T12:00:00Z".parse().unwrap()).unwrap();
+    assert_eq!(yesterday[0].as_ref().map(|usage| usage.used), Some(30));
+}
+
+#[test]
+fn an_engine_can_give_every_reservation_a_time_to_live() {
+    let policy = Policy::builder()
+        .resource("tokens", Unit::Count)
+        .limit(Limit::new("run", "agent", "tokens", Window::Lifetime, Cap::Max(10)))
+        .build()
+        .unwrap();
+    let clock = ManualClock::at("2026-02-04T12:00:00Z".parse().unwrap());
+    let engine = Engine::builder(policy).clock(&clock).hold_ttl(TTL).build();
+    let (tokens, scope) = (engine.resource("tokens").unwrap(), engine.scope(["agent:a"]).unwrap());
+    let hold = Arc::new(scope.reserve(tokens.of(10)).unwrap());
+    assert_eq!(hold.expires_at(), Some(clock.now().saturating_add(TTL)));
+    clock.advance(TTL);
+    assert_eq!((engine.sweep(), engine.sweep()), (1, 0));
+    assert!(!hold.is_open());
+}

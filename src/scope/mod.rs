@@ -1,0 +1,414 @@
+//! A scope: the subjects that a call is charged to, resolved once.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use crate::amount::{Cap, Cost, Resource};
+use crate::charge::{self, Ask, Refused, Single, Windows};
+use crate::clock::Clock;
+use crate::cost::{CostError, Usage};
+use crate::engine::{Core, OnFailure, UnknownResource};
+use crate::holds::{HoldId, HoldIdError, Keep, NotClaimed};
+use crate::live::{Loan, Renewed};
+use crate::report::{Admission, BudgetUsage, Charged, Receipt};
+use crate::reservation::{DetachedHold, Hold, Reservation, ReserveError, keep_under};
+use crate::sync::unique_number;
+use crate::time::Timestamp;
+
+mod error;
+mod plan;
+mod subjects;
+
+pub use error::{AffordError, ChargeError, RecordError, ScopeError};
+pub(crate) use plan::{Members, Plan, known_kind};
+pub use subjects::Subjects;
+
+/// A handle on the set of subjects that a call is charged to, from [`Engine::scope`](crate::Engine::scope).
+///
+/// All handles on a subject, and all clones of a handle, share its budgets. A handle follows policies that are swapped in. Operations
+/// on it are synchronous, never wait for another thread's operation, and allocate nothing for scopes of up to eight budgets, refusals
+/// aside.
+///
+/// # Concurrency
+/// Each operation takes effect at one instant within the call. A charge is admitted by every budget of the scope or charged to none,
+/// and never past a hard limit, whatever else happens at once. With one budget a refusal means that there was no room at some instant
+/// within the call; with several, a call that fits is not refused because of an attempt that is itself refused. Each operation reads
+/// the clock once; it is read again, precisely, before a refusal.
+pub struct Scope {
+    core: Arc<Core>,
+    /// The engine's, at hand.
+    clock: Clock,
+    members: Arc<Members>,
+    /// The short way, good for the policy of this version.
+    single: Option<Single>,
+    version: u64,
+    plan: Renewed<Plan>,
+}
+
+impl Scope {
+    pub(crate) fn resolve(core: Arc<Core>, members: Members) -> Result<Self, ScopeError> {
+        let members = Arc::new(members);
+        let plan = Plan::resolve(&core, &members)?;
+        Ok(Self::of(core, members, plan))
+    }
+
+    fn of(core: Arc<Core>, members: Arc<Members>, plan: Arc<Plan>) -> Self {
+        let single = if plan.degraded.is_none() { Single::of(&plan.seats) } else { None };
+        Self { clock: core.clock.clone(), members, single, version: plan.version, plan: Renewed::new(plan), core }
+    }
+
+    /// Asks without taking: is anything left in every hard budget?
+    ///
+    /// # Errors
+    /// [`ChargeError::Refused`] when nothing is left in one of them.
+    pub fn check(&self) -> Result<Admission, ChargeError> {
+        let plan = self.plan()?;
+        self.ask(&plan, Ask::Room)
+    }
+
+    /// Asks without taking: would [`Scope::try_charge`] admit this?
+    ///
+    /// # Errors
+    /// As [`Scope::try_charge`].
+    pub fn check_cost(&self, cost: &Cost) -> Result<Admission, ChargeError> {
+        let plan = self.plan()?;
+        plan.knows(cost)?;
+        self.ask(&plan, Ask::Charge(cost))
+    }
+
+    /// Admits and commits in one step: `used` grows by the cost in every budget of the scope, or in none.
+    ///
+    /// An exact fit passes. An amount of 0 is a question and passes.
+    ///
+    /// ```
+    /// # use encumber::{Cap, ChargeError, Engine, Limit, Policy, Unit, Window};
+    /// # let policy = Policy::builder().resource("steps", Unit::Count)
+    /// #     .limit(Limit::new("run", "agent", "steps", Window::Lifetime, Cap::Max(2))).build()?;
+    /// # let engine = Engine::new(policy);
+    /// let steps = engine.resource("steps")?;
+    /// let scope = engine.scope(["agent:planner"])?;
+    /// scope.try_charge(steps.of(2))?;
+    /// let Err(ChargeError::Refused(refusal)) = scope.try_charge(steps.of(1)) else { panic!("no room is left") };
+    /// assert_eq!(refusal.primary().remaining, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ChargeError::Refused`] when a hard budget has no room; [`ChargeError::UnknownResource`] when the cost names a resource that the
+    /// policy in force does not declare; [`ChargeError::Scope`] when that policy does not know one of the kinds. Nothing is charged.
+    #[allow(clippy::inline_always, reason = "measured: the common charge is one function in the caller this way")]
+    #[inline(always)]
+    #[allow(clippy::needless_pass_by_value, reason = "a cost is made for the call; reserve keeps it")]
+    pub fn try_charge(&self, cost: Cost) -> Result<Admission, ChargeError> {
+        if let Some(single) = &self.single
+            && self.core.live.version() == self.version
+            && single.charge(&cost, self.clock.now())
+        {
+            return Ok(Admission::default());
+        }
+        self.try_charge_all(&cost)
+    }
+
+    /// Admits and holds: the amount counts against the budgets at once, until the reservation is settled.
+    ///
+    /// An amount of 0 passes while anything is left ([`Scope::check`] for that resource); what the call really took is charged when it is
+    /// committed. The hold belongs to the windows that admit it.
+    ///
+    /// # Errors
+    /// As [`Scope::try_charge`], and [`ChargeError::TooManyHolds`] when the engine gives every reservation a time-to-live and keeps as
+    /// many as it may.
+    #[inline]
+    pub fn reserve(&self, cost: Cost) -> Result<Reservation, ChargeError> {
+        let plan = self.plan()?;
+        let (windows, admission) = hold(&plan, &cost)?;
+        let reservation = Reservation::new(Arc::clone(&plan), cost, windows, admission);
+        match self.core.hold_ttl {
+            None => Ok(reservation),
+            Some(ttl) => reservation.with_ttl(ttl),
+        }
+    }
+
+    /// Like [`Scope::reserve`], for at most `ttl`: if nobody has settled it by then, it is settled as a drop would. For guards that might
+    /// be kept for ever, by a task that hangs. No other traffic prolongs it; [`Hold::renew`] does.
+    ///
+    /// ```
+    /// # use encumber::{Cap, Engine, Limit, ManualClock, Policy, SettleError, Unit, Window};
+    /// # use std::time::Duration;
+    /// # let policy = Policy::builder().resource("tokens", Unit::Count)
+    /// #     .limit(Limit::new("run", "agent", "tokens", Window::Lifetime, Cap::Max(1_000))).build()?;
+    /// # let clock = ManualClock::at("2026-02-04T20:55:00Z".parse()?);
+    /// # let engine = Engine::builder(policy).clock(&clock).build();
+    /// let tokens = engine.resource("tokens")?;
+    /// let scope = engine.scope(["agent:planner"])?;
+    /// let stuck = scope.reserve_for(tokens.of(1_000), Duration::from_secs(300))?;
+    /// clock.advance(Duration::from_secs(300));
+    /// let hold = scope.reserve(tokens.of(600))?; // the first one has expired
+    /// assert_eq!(stuck.release(), Err(SettleError::Expired));
+    /// assert!(stuck.commit(tokens.of(200))?.is_late()); // it went out after all
+    /// assert_eq!((scope.usage()?[0].used, scope.usage()?[0].held), (200, 600));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Scope::try_charge`], and [`ChargeError::TooManyHolds`] when the engine keeps as many as it may. Nothing is held then.
+    pub fn reserve_for(&self, cost: Cost, ttl: Duration) -> Result<Reservation, ChargeError> {
+        let plan = self.plan()?;
+        // The place first: a hold that cannot be kept is not made.
+        let now = self.core.now_precise();
+        let claim = self.core.claim_unique(now)?;
+        let (windows, admission) = hold(&plan, &cost)?;
+        let hold = Hold::new(Arc::clone(&plan), cost, windows, admission);
+        let id = claim.id.clone();
+        let hold = keep_under(claim, hold, now.saturating_add(ttl), Keep::Remember);
+        Ok(DetachedHold::new(hold, id, false).attach())
+    }
+
+    /// Holds under an id of the caller's, for at most `ttl`: the request's idempotency key. The engine keeps the hold; dropping the handle
+    /// changes nothing.
+    ///
+    /// | under the id | same subjects and amounts | other ones |
+    /// |---|---|---|
+    /// | nothing | held | held |
+    /// | an open hold | the same hold again ([`DetachedHold::is_replayed`]); its time-to-live is not prolonged | [`ReserveError::Conflict`] |
+    /// | a settled one, remembered | [`ReserveError::Settled`] | [`ReserveError::Settled`] |
+    ///
+    /// Calls with one id at once hold once. Refusals are not remembered: the id is as unknown as before.
+    ///
+    /// ```
+    /// # use encumber::{Cap, Engine, Limit, Policy, ReserveError, Unit, Window};
+    /// # use std::time::Duration;
+    /// # let policy = Policy::builder().resource("tokens", Unit::Count)
+    /// #     .limit(Limit::new("run", "agent", "tokens", Window::Lifetime, Cap::Max(1_000))).build()?;
+    /// # let engine = Engine::new(policy);
+    /// let tokens = engine.resource("tokens")?;
+    /// let scope = engine.scope(["agent:planner"])?;
+    /// let ttl = Duration::from_secs(300);
+    /// let hold = scope.reserve_with_id("req-1", ttl, tokens.of(600))?;
+    /// let again = scope.reserve_with_id("req-1", ttl, tokens.of(600))?; // the client tried again
+    /// assert!(again.is_replayed() && scope.usage()?[0].held == 600);
+    /// assert_eq!(scope.reserve_with_id("req-1", ttl, tokens.of(500)).unwrap_err(), ReserveError::Conflict);
+    /// again.commit(tokens.of(450))?;
+    /// assert_eq!(scope.reserve_with_id("req-1", ttl, tokens.of(600)).unwrap_err(), ReserveError::Settled);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As the table says; as [`Scope::reserve_for`]; [`ReserveError::Id`] when the text cannot be an id. Nothing is held then.
+    pub fn reserve_with_id<I>(&self, id: I, ttl: Duration, cost: Cost) -> Result<DetachedHold, ReserveError>
+    where
+        I: TryInto<HoldId>,
+        I::Error: Into<HoldIdError>,
+    {
+        self.hold_with_id(&id.try_into().map_err(Into::into)?, ttl, cost, Keep::Remember)
+    }
+
+    pub(crate) fn hold_with_id(
+        &self,
+        id: &HoldId,
+        ttl: Duration,
+        cost: Cost,
+        keep: Keep,
+    ) -> Result<DetachedHold, ReserveError> {
+        let plan = self.plan()?;
+        let now = self.core.now_precise();
+        let claim = match self.core.claim(id, now) {
+            Ok(claim) => claim,
+            Err(NotClaimed::Full(full)) => return Err(ChargeError::from(full).into()),
+            Err(NotClaimed::Taken(hold)) if !hold.is_open() => return Err(ReserveError::Settled),
+            Err(NotClaimed::Taken(hold)) if !hold.is_for(&plan, &cost) => return Err(ReserveError::Conflict),
+            Err(NotClaimed::Taken(hold)) => return Ok(DetachedHold::new(hold, id.clone(), true)),
+        };
+        let (windows, admission) = hold(&plan, &cost)?;
+        let hold = Hold::new(Arc::clone(&plan), cost, windows, admission);
+        let hold = keep_under(claim, hold, now.saturating_add(ttl), keep);
+        Ok(DetachedHold::new(hold, id.clone(), false))
+    }
+
+    /// Holds as much of `want` of one resource as fits, at least `min`.
+    ///
+    /// ```
+    /// # use encumber::{Cap, Engine, Limit, Policy, Unit, Window};
+    /// # let policy = Policy::builder().resource("tokens", Unit::Count)
+    /// #     .limit(Limit::new("run", "agent", "tokens", Window::Lifetime, Cap::Max(1_000))).build()?;
+    /// # let engine = Engine::new(policy);
+    /// let tokens = engine.resource("tokens")?;
+    /// let scope = engine.scope(["agent:planner"])?;
+    /// let hold = scope.reserve_up_to(tokens, 100, 4_096)?;
+    /// assert_eq!(hold.held().amount(tokens), Some(1_000));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Scope::reserve`] of `min` when not even that fits. A `min` above `want` counts as `want`.
+    pub fn reserve_up_to(&self, resource: Resource, min: u64, want: u64) -> Result<Reservation, ChargeError> {
+        let min = min.min(want);
+        loop {
+            let fits = match self.afford(resource)? {
+                Cap::Max(room) => room.min(want),
+                Cap::Unlimited => want,
+            };
+            match self.reserve(Cost::of(resource, fits.max(min))) {
+                // Somebody took some of the room meanwhile: ask for what is left now.
+                Err(ChargeError::Refused(_)) if fits > min => {}
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Counts a cost after the fact: never refused, may carry budgets past their max, which is reported.
+    ///
+    /// It belongs to the windows of the instant of the call. Counts saturate at what a budget can hold.
+    ///
+    /// # Errors
+    /// When the cost names an unknown resource, or the policy in force does not know one of the scope's kinds, or something is degraded and
+    /// the [`FailurePolicy`](crate::FailurePolicy) says so. Nothing is counted.
+    pub fn record(&self, cost: Cost) -> Result<Receipt, RecordError> {
+        let plan = self.plan()?;
+        plan.knows(&cost)?;
+        if let Some(component) = plan.degraded.filter(|_| self.core.failure_policy.record == OnFailure::Closed) {
+            return Err(RecordError::Degraded(component));
+        }
+        let now = self.core.clock.now();
+        let mut overages = SmallVec::new();
+        let mut windows = Windows::from_elem(0, plan.seats.len());
+        charge::record(&plan.seats, &self.core.flights, &cost, now, |seat, window, charged| {
+            windows[seat] = window;
+            overages.extend(plan.overage(seat, charged));
+        });
+        let degraded = plan.degraded.is_some();
+        let parts = SmallVec::from_iter([Charged { plan: Arc::clone(&plan), windows, cost: cost.clone() }]);
+        Ok(Receipt { number: unique_number(), at: now, charged: cost, overages, late: false, degraded, parts })
+    }
+
+    /// The largest amount of one resource that would be admitted now.
+    ///
+    /// # Errors
+    /// When the resource or a kind of the scope is unknown to the policy in force.
+    pub fn afford(&self, resource: Resource) -> Result<Cap, RecordError> {
+        let plan = self.plan()?;
+        plan.knows(&Cost::of(resource, 0))?;
+        let now = self.core.clock.now();
+        self.core.collect_overdue(now);
+        Ok(charge::afford(&plan.seats, resource, now))
+    }
+
+    /// The most output tokens, up to `want`, with which a call that uses `input` would be admitted now in every resource that it costs;
+    /// 0 when not even its input would. To size `max_tokens`.
+    ///
+    /// # Errors
+    /// When the call cannot be priced, or a kind of the scope is unknown to the policy in force.
+    pub fn afford_output(&self, input: &Usage, want: u64) -> Result<u64, AffordError> {
+        let plan = self.plan()?;
+        let now = self.core.clock.now();
+        self.core.collect_overdue(now);
+        let fits = |output: u64| -> Result<bool, CostError> {
+            let cost = plan.in_force.cost(&input.worst_case(output), None)?;
+            Ok(cost.iter().all(|(resource, amount)| match charge::afford(&plan.seats, resource, now) {
+                Cap::Max(room) => amount <= room,
+                Cap::Unlimited => true,
+            }))
+        };
+        // Costs grow with the output, so the answer lies between the largest that fits and the smallest that does not.
+        if fits(want)? {
+            return Ok(want);
+        }
+        let (mut fitting, mut too_much) = (0, want);
+        while too_much - fitting > 1 {
+            let middle = fitting + (too_much - fitting) / 2;
+            if fits(middle)? { fitting = middle } else { too_much = middle }
+        }
+        Ok(fitting)
+    }
+
+    /// The budgets of the scope in the policy's order, each with its usage in the window that an operation would use now.
+    ///
+    /// They are read as of one instant: a call that charges several of them is seen in all or in none.
+    ///
+    /// # Errors
+    /// When a kind of the scope is unknown to the policy in force.
+    pub fn usage(&self) -> Result<Vec<BudgetUsage>, ScopeError> {
+        let usage = self.plan()?.usage(self.core.clock.now(), false);
+        Ok(usage.into_iter().flatten().collect())
+    }
+
+    /// Like [`Scope::usage`], of the windows that hold `at`: the current ones, or those that ended last. `None` for a window that is
+    /// forgotten. For a window that has ended, holds that were open at its end count as used until they are settled.
+    ///
+    /// # Errors
+    /// When a kind of the scope is unknown to the policy in force.
+    pub fn usage_at(&self, at: Timestamp) -> Result<Vec<Option<BudgetUsage>>, ScopeError> {
+        Ok(self.plan()?.usage(at, true))
+    }
+
+    #[inline]
+    fn plan(&self) -> Result<Loan<'_, Plan>, ScopeError> {
+        let version = self.core.live.version();
+        self.plan.get(|plan| plan.version == version, || Plan::resolve(&self.core, &self.members))
+    }
+
+    #[inline(never)]
+    fn try_charge_all(&self, cost: &Cost) -> Result<Admission, ChargeError> {
+        let plan = self.plan()?;
+        admit(&plan, Ask::Charge(cost), cost, &mut Windows::new())
+    }
+
+    fn ask(&self, plan: &Plan, ask: Ask<'_>) -> Result<Admission, ChargeError> {
+        let core = &*self.core;
+        let answer = charge::check(&plan.seats, core, ask, core.clock.now());
+        match (answer, plan.degraded) {
+            (_, Some(component)) if core.failure_policy.check == OnFailure::Closed => {
+                Err(ChargeError::Degraded(component))
+            }
+            (answer, Some(_)) => Ok(answer.map_or_else(|_| Admission::default(), Admission::from).degraded()),
+            (Ok(passed), None) => Ok(passed.into()),
+            (Err(refused), None) => Err(refused_error(plan, &refused)),
+        }
+    }
+}
+
+/// Holds `cost` in the budgets of `plan` now.
+#[inline]
+pub(crate) fn hold(plan: &Plan, cost: &Cost) -> Result<(Windows, Admission), ChargeError> {
+    let mut windows = Windows::new();
+    let admission = admit(plan, Ask::Hold(cost), cost, &mut windows)?;
+    Ok((windows, admission))
+}
+
+/// Charges or holds `cost` in the budgets of `plan` now, all or none.
+#[inline]
+fn admit(plan: &Plan, ask: Ask<'_>, cost: &Cost, windows: &mut Windows) -> Result<Admission, ChargeError> {
+    plan.knows(cost)?;
+    let core = &*plan.core;
+    if let Some(component) = plan.degraded.filter(|_| core.failure_policy.reserve == OnFailure::Closed) {
+        return Err(ChargeError::Degraded(component));
+    }
+    match charge::charge(&plan.seats, core, ask, core.clock.now(), windows) {
+        Ok(passed) if plan.degraded.is_some() => Ok(Admission::from(passed).degraded()),
+        Ok(passed) => Ok(passed.into()),
+        Err(refused) => Err(refused_error(plan, &refused)),
+    }
+}
+
+#[cold]
+fn refused_error(plan: &Plan, refused: &Refused) -> ChargeError {
+    match plan.refusal(refused) {
+        Some(refusal) => ChargeError::Refused(Box::new(refusal)),
+        // Unreachable: a refusal names a budget. An error that is not an admission is the safe answer.
+        None => UnknownResource::handle(&plan.in_force).into(),
+    }
+}
+
+impl Clone for Scope {
+    fn clone(&self) -> Self {
+        Self::of(Arc::clone(&self.core), Arc::clone(&self.members), self.plan.newest())
+    }
+}
+
+impl fmt::Debug for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.members.subjects.iter()).finish()
+    }
+}

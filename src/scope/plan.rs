@@ -1,0 +1,242 @@
+//! A scope resolved under one policy: which budgets it is charged to, and what they report.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::error::ScopeError;
+use super::subjects::Subjects;
+use crate::amount::{Cap, Cost, Resource};
+use crate::charge::{self, Flight, Label, Refused, SEATS_MAX, Seat};
+use crate::engine::{Component, Core, InForce, OnFailure, UnknownResource};
+use crate::meter::Meter;
+use crate::policy::{Enforcement, Policy};
+use crate::refusal::{Refusal, Retry, Violation};
+use crate::report::{BudgetUsage, Overage, Status};
+use crate::subject::Subject;
+use crate::time::Timestamp;
+use crate::window::Window;
+
+/// A scope resolved under one policy.
+pub(crate) struct Plan {
+    pub(crate) core: Arc<Core>,
+    pub(super) version: u64,
+    pub(crate) in_force: Arc<InForce>,
+    members: Arc<Members>,
+    /// What is degraded, if something is.
+    pub(super) degraded: Option<Component>,
+    /// In the policy's order, within a limit by subject; then the carried ones. Every scope charges in this order.
+    pub(crate) seats: Box<[Seat]>,
+}
+
+/// Whose budgets a scope is charged to.
+#[derive(Debug)]
+pub(crate) struct Members {
+    pub(crate) subjects: Subjects,
+    /// Budgets that no policy names: those of workflows and allowances.
+    pub(crate) carried: Vec<Carried>,
+}
+
+/// A budget that a scope carries with it, whatever the policy.
+#[derive(Clone)]
+pub(crate) struct Carried {
+    pub(crate) meter: Arc<Meter>,
+    pub(crate) label: Arc<Label>,
+    pub(crate) subject: Subject,
+    pub(crate) resource: Resource,
+    pub(crate) cap: Cap,
+    /// Whom the budget belongs to; it lives as long as something can be charged to it.
+    pub(crate) owner: Arc<dyn Send + Sync>,
+}
+
+impl Carried {
+    fn seat(&self) -> Seat {
+        let called = (Arc::clone(&self.label), self.subject.clone());
+        let limits = (self.cap, Enforcement::Hard);
+        Seat::new(Arc::clone(&self.meter), called, self.resource, Window::Lifetime, limits)
+    }
+}
+
+impl fmt::Debug for Carried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Carried").field("limit", &self.label.limit).field("cap", &self.cap).finish_non_exhaustive()
+    }
+}
+
+pub(crate) fn known_kind(policy: &Policy, subject: &Subject) -> Result<(), ScopeError> {
+    if policy.knows_kind(subject.kind()) {
+        return Ok(());
+    }
+    let known = policy.kinds.iter().filter(|kind| ***kind != *crate::subject::GLOBAL).cloned();
+    Err(ScopeError::UnknownKind {
+        kind: subject.kind().into(),
+        known: known.chain([crate::subject::GLOBAL.into()]).collect(),
+    })
+}
+
+impl Plan {
+    pub(super) fn resolve(core: &Arc<Core>, members: &Arc<Members>) -> Result<Arc<Self>, ScopeError> {
+        // Read first: what is put in force meanwhile gets a later version, and this plan is made anew.
+        let version = core.live.version();
+        let in_force = core.live.get();
+        let degraded = core.degraded();
+        let opened = degraded.is_some() && core.failure_policy.reserve == OnFailure::Open;
+        let now = core.clock.now();
+        let mut seats = Vec::new();
+        for (subject, groups) in &members.subjects.members {
+            known_kind(&in_force.policy, subject)?;
+            let groups: Vec<&str> = groups.iter().map(AsRef::as_ref).collect();
+            let caps = in_force.policy.resolve(subject, &groups);
+            let limits = in_force.policy.limits().iter().zip(&in_force.limits).enumerate();
+            let limits: Vec<_> = limits.filter(|(_, (limit, _))| limit.kind() == subject.kind()).collect();
+            let rules: Vec<_> = limits.iter().map(|(_, (_, limit))| limit.rule).collect();
+            let meters = core.registry.budgets(subject, &rules, |window| window.index(now));
+            for (((order, (rule, limit)), meter), (_, cap, _)) in limits.into_iter().zip(meters).zip(caps) {
+                let enforcement = if opened { open(rule.enforced()) } else { rule.enforced() };
+                let called = (Arc::clone(&limit.label), subject.clone());
+                seats.push((order, Seat::new(meter, called, limit.resource, rule.window(), (cap, enforcement))));
+            }
+        }
+        // Stable: within a limit they stay in the order of the subjects.
+        seats.sort_by_key(|(order, _)| *order);
+        let seats = seats.into_iter().map(|(_, seat)| seat);
+        let seats: Box<[Seat]> = seats.chain(members.carried.iter().map(Carried::seat)).collect();
+        if seats.len() > SEATS_MAX {
+            return Err(ScopeError::TooManyBudgets { budgets: seats.len() });
+        }
+        charge::join(&seats);
+        Ok(Arc::new(Self { core: Arc::clone(core), version, in_force, members: Arc::clone(members), degraded, seats }))
+    }
+
+    /// This plan, or the one of the policy that has been put in force since.
+    pub(crate) fn renewed(self: &Arc<Self>) -> Result<Arc<Self>, ScopeError> {
+        if self.core.live.version() == self.version {
+            Ok(Arc::clone(self))
+        } else {
+            Self::resolve(&self.core, &self.members)
+        }
+    }
+
+    /// Whether `other` is of the same subjects in the same groups, with the same carried budgets.
+    pub(crate) fn is_of_the_same(&self, other: &Self) -> bool {
+        let (a, b) = (&self.members, &other.members);
+        let same = |(a, b): (&Carried, &Carried)| Arc::ptr_eq(&a.meter, &b.meter);
+        Arc::ptr_eq(a, b)
+            || a.subjects == b.subjects
+                && a.carried.len() == b.carried.len()
+                && a.carried.iter().zip(&b.carried).all(same)
+    }
+
+    pub(crate) fn members(&self) -> &Arc<Members> {
+        &self.members
+    }
+
+    /// Announces an operation that changes several budgets, or what is held.
+    pub(crate) fn flight(&self) -> Flight<'_> {
+        self.core.flights.begin()
+    }
+
+    /// That every resource of `cost` is one that the policy declares, or of a budget that the scope carries.
+    #[inline]
+    pub(crate) fn knows(&self, cost: &Cost) -> Result<(), UnknownResource> {
+        if cost.items.iter().all(|&(resource, _)| self.knows_resource(resource)) {
+            Ok(())
+        } else {
+            Err(UnknownResource::handle(&self.in_force))
+        }
+    }
+
+    #[inline]
+    pub(crate) fn knows_resource(&self, resource: Resource) -> bool {
+        self.in_force.declares(resource) || self.members.carried.iter().any(|carried| carried.resource == resource)
+    }
+
+    pub(super) fn refusal(&self, refused: &Refused) -> Option<Refusal> {
+        let mut violations = refused.blocked.iter().map(|blocked| {
+            let seat = &self.seats[blocked.seat];
+            let label = &seat.label;
+            let layout = seat.meter.layout();
+            let charged = blocked.state.amount;
+            // Of a saturated count nobody knows which part is held.
+            let held = if charged == layout.saturated() { 0 } else { blocked.held.min(charged) };
+            let resets_at = seat.bounds(blocked.state.window).map(|bounds| bounds.end);
+            let needed = blocked.requested.max(1);
+            let retry = match resets_at {
+                _ if needed > blocked.max => Retry::Never,
+                Some(then) => Retry::At(then),
+                None if charged - held <= blocked.max - needed => Retry::Unknown,
+                None => Retry::Never,
+            };
+            Violation {
+                limit: Arc::clone(&label.limit),
+                subject: seat.subject.clone(),
+                resource: Arc::clone(&label.resource),
+                unit: label.unit,
+                window: seat.window,
+                requested: blocked.requested,
+                max: blocked.max,
+                used: layout.shown(charged - held),
+                held,
+                remaining: blocked.max.saturating_sub(charged),
+                resets_at,
+                retry,
+            }
+        });
+        let primary = violations.next()?;
+        Some(Refusal::new(primary, violations.collect(), refused.now))
+    }
+
+    /// What seat `index` reports when `charged` is more than its max.
+    pub(crate) fn overage(&self, index: usize, charged: u64) -> Option<Overage> {
+        let seat = &self.seats[index];
+        let charged = seat.meter.layout().shown(charged);
+        let above = charged.checked_sub(seat.cap.max()?).filter(|above| *above > 0)?;
+        Some(Overage { limit: Arc::clone(&seat.label.limit), subject: seat.subject.clone(), above })
+    }
+
+    /// Whether `overage` is about the budget of seat `index`.
+    pub(crate) fn is_about(&self, index: usize, overage: &Overage) -> bool {
+        let seat = &self.seats[index];
+        overage.limit == seat.label.limit && overage.subject == seat.subject
+    }
+
+    /// The budgets' usage at `at`, as of one instant; with `past`, of the windows that hold it, without: of the windows that an operation
+    /// would use.
+    pub(super) fn usage(&self, at: Timestamp, past: bool) -> Vec<Option<BudgetUsage>> {
+        self.core.collect_overdue(at.min(self.core.now_precise()));
+        charge::snapshot(&self.core.flights, || self.seats.iter().map(|seat| seat_usage(seat, at, past)).collect())
+    }
+}
+
+fn seat_usage(seat: &Seat, at: Timestamp, past: bool) -> Option<BudgetUsage> {
+    let label = &seat.label;
+    let layout = seat.meter.layout();
+    let (window, charged) = if past {
+        let index = seat.window.index(at);
+        (index, seat.meter.charged_in(index)?)
+    } else {
+        let state = seat.peek(at);
+        (state.window, state.amount)
+    };
+    let has_ended = past && seat.meter.state(window).window > window;
+    let held = if has_ended { 0 } else { seat.meter.held(window).min(charged) };
+    Some(BudgetUsage {
+        limit: Arc::clone(&label.limit),
+        subject: seat.subject.clone(),
+        resource: Arc::clone(&label.resource),
+        unit: label.unit,
+        window: seat.window,
+        cap: seat.cap,
+        used: if charged == layout.saturated() { u64::MAX } else { charged - held },
+        held: if charged == layout.saturated() { 0 } else { held },
+        bounds: seat.bounds(window),
+        status: Status::of(layout.shown(charged), seat.cap, &label.warn),
+    })
+}
+
+/// What a limit does while reservations are let through whatever they ask.
+fn open(enforcement: Enforcement) -> Enforcement {
+    match enforcement {
+        Enforcement::Hard | Enforcement::Soft => Enforcement::Soft,
+        Enforcement::Shadow => Enforcement::Shadow,
+    }
+}
