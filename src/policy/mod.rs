@@ -6,7 +6,7 @@ use std::fmt;
 use crate::amount::{AmountError, Cap, Unit};
 use crate::cost::Rates;
 use crate::subject::{GLOBAL, NAME_RULE, Subject, SubjectError, is_name};
-use crate::window::{Window, WindowError};
+use crate::window::{Window, WindowError, ZoneError};
 
 #[cfg(feature = "json")]
 mod json;
@@ -552,7 +552,7 @@ pub enum PolicyCause {
     Duplicate(Box<str>),
     /// A limit on a resource that the policy does not declare.
     UndeclaredResource(Box<str>),
-    /// An unknown window.
+    /// An unknown window, or a setting that the window does not have.
     Window(WindowError),
     /// An amount that cannot be read.
     Amount(AmountError),
@@ -576,8 +576,8 @@ pub enum PolicyCause {
     },
     /// A warning percentage outside 1 to 100.
     Percent(Box<str>),
-    /// A time zone other than UTC.
-    TimeZone(Box<str>),
+    /// A time zone that does not exist, or one other than UTC without the feature `time-zones`.
+    TimeZone(ZoneError),
 }
 
 impl fmt::Display for PolicyCause {
@@ -601,9 +601,7 @@ impl fmt::Display for PolicyCause {
             Self::Subject(error) => error.fmt(f),
             Self::WrongKind { subject, kind } => write!(f, "{subject:?} is not of the limit's kind, {kind:?}"),
             Self::Percent(found) => write!(f, "a warning is a percentage from 1 to 100, not {found}"),
-            Self::TimeZone(zone) => {
-                write!(f, "the time zone {zone:?} is not available: only \"UTC\" is in this version")
-            }
+            Self::TimeZone(error) => error.fmt(f),
         }
     }
 }

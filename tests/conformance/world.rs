@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::accounts::{Accounts, Unbuilt};
 use crate::agents::Agents;
 use crate::spending::Spending;
-use crate::{args, costs, messages, parallel, windows};
+use crate::{args, costs, messages, parallel, resets, windows};
 
 /// Where the clock stands in a case that names no instant.
 const START: &str = "2026-04-03T00:00:00Z";
@@ -54,6 +54,7 @@ impl World {
         match op {
             "period_bounds" => Ok(windows::period_bounds(args, self.now())),
             "window_label" => Ok(windows::window_label(args, self.now())),
+            "next_reset" => resets::next_reset(args, self.now()),
             "parse_duration" => windows::parse_duration(args),
             "weigh" => costs::weigh(args, self.exact),
             "price_cost" => Ok(costs::price_cost(args)),
