@@ -13,6 +13,8 @@
 //! `ended`. One that comes between the swap and the hand-over, and gives back more than is there yet, notes that in `returned`: the order
 //! does not matter.
 
+#[cfg_attr(any(not(test), loom), expect(dead_code, reason = "for the meter of rolling windows, which follows"))]
+mod rolling;
 pub(crate) mod rule;
 mod slice;
 mod word;
