@@ -109,7 +109,7 @@ impl Receipt {
             let _flight = plan.flight();
             for (seat, &window) in plan.seats.iter().zip(windows) {
                 if let Some(amount @ 1..) = share.amount(seat.resource) {
-                    seat.adjust(window, amount, 0);
+                    seat.meter.adjust(window, amount, 0);
                 }
             }
         }

@@ -56,7 +56,7 @@ impl<'a, G: Grounds> Examiner<'a, G> {
     #[cold]
     pub(super) fn examine(&mut self) -> Option<Refused> {
         self.round += 1;
-        let undone = self.undone_counts();
+        let before = self.taken_back();
         let mut found = self.blocked();
         if self.round == 1 {
             if found.iter().any(|blocked| self.seats[blocked.seat].window != Window::Lifetime) {
@@ -71,8 +71,8 @@ impl<'a, G: Grounds> Examiner<'a, G> {
         if found.is_empty() {
             return None;
         }
-        let may_be_undone = found.iter().any(|blocked| self.seats[blocked.seat].meter.is_joined());
-        let quiet = !may_be_undone || self.grounds.flights().wait() && self.undone_counts() == undone;
+        let may_be_undone = found.iter().any(|blocked| self.seats[blocked.seat].meter.may_overstate());
+        let quiet = !may_be_undone || self.grounds.flights().wait() && self.taken_back() == before;
         if !quiet && self.round < ROUNDS_MAX {
             return None;
         }
@@ -87,27 +87,29 @@ impl<'a, G: Grounds> Examiner<'a, G> {
             let (Gate::Max(max), Some(requested)) = (seat.gate, self.ask.of(seat)) else { continue };
             let state = seat.peek(self.now);
             if !rule::fits(state, requested, Gate::Max(max)) {
-                found.push(Blocked { seat: index, requested, max, state, held: seat.meter.held(state.window) });
+                found.push(Blocked {
+                    seat: index,
+                    requested,
+                    max,
+                    state,
+                    held: seat.meter.held(state.window, self.now),
+                });
             }
         }
         found
     }
 
-    /// Undone charges so far, by seat.
-    fn undone_counts(&self) -> SmallVec<[u32; 8]> {
-        self.seats.iter().map(|seat| seat.meter.undone()).collect()
+    /// How often something was taken back so far, by seat.
+    fn taken_back(&self) -> SmallVec<[u32; 8]> {
+        self.seats.iter().map(|seat| seat.meter.taken_back()).collect()
     }
 
     /// Keeps a window that a jumped clock opened from locking its subject out for longer than one window.
     fn come_back(&self, blocked: &mut [Blocked]) {
         for blocked in blocked {
             let seat = &self.seats[blocked.seat];
-            if seat.is_ahead(blocked.state, self.now) {
-                let seen = seat.meter.state(blocked.state.window);
-                // Read after the state: see `Meter::come_back`.
-                let now = seat.window.index(self.grounds.clock().now_precise());
-                blocked.state.window = seat.meter.come_back(seen, now);
-            }
+            let precise = || self.grounds.clock().now_precise();
+            blocked.state.window = seat.meter.return_to(&seat.window, blocked.state, self.now, precise);
         }
     }
 }

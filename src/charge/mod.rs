@@ -21,7 +21,7 @@ use smallvec::SmallVec;
 
 use crate::amount::{Cap, Cost, Resource};
 use crate::clock::Clock;
-use crate::meter::{Gate, rule};
+use crate::meter::{Gate, Part, rule};
 use crate::policy::Enforcement;
 use crate::time::Timestamp;
 use examine::Examiner;
@@ -59,6 +59,15 @@ impl Ask<'_> {
             Self::Charge(cost) => cost.amount(seat.resource).filter(|amount| *amount > 0),
             Self::Hold(cost) => cost.amount(seat.resource),
             Self::Room => Some(0),
+        }
+    }
+
+    /// What a seat's amount becomes.
+    #[inline]
+    fn part(self) -> Part {
+        match self {
+            Self::Hold(_) => Part::Held,
+            Self::Charge(_) | Self::Room => Part::Used,
         }
     }
 }
@@ -135,10 +144,11 @@ pub(crate) fn check(seats: &[Seat], grounds: &impl Grounds, ask: Ask<'_>, now: T
 /// One try: all seats or none. `None` when some hard seat had no room. Leaves the number of each charged seat's window in `windows`.
 #[inline]
 fn attempt(seats: &[Seat], flights: &Flights, ask: Ask<'_>, now: Timestamp, windows: &mut Windows) -> Option<Passed> {
-    let (mut hard, mut asked) = (0, 0);
+    let (mut hard, mut asked, mut several) = (0, 0, matches!(ask, Ask::Hold(_)));
     for seat in seats {
         let Some(amount) = ask.of(seat) else { continue };
         asked += 1;
+        several |= seat.has_several_words();
         if seat.is_hard() {
             if !rule::fits(seat.peek(now), amount, seat.gate) {
                 return None;
@@ -148,7 +158,7 @@ fn attempt(seats: &[Seat], flights: &Flights, ask: Ask<'_>, now: Timestamp, wind
     }
     *windows = Windows::from_elem(0, seats.len());
     // Announced until all is done: who looks at several words, or at what is held, sees all of it or nothing.
-    let flight = (asked > 1 || matches!(ask, Ask::Hold(_))).then(|| flights.begin());
+    let flight = (several || asked > 1).then(|| flights.begin());
     // With one hard seat nothing can need an undo: it comes first, and the others never refuse.
     if hard > 0 && !charge_hard(seats, ask, now, windows) {
         return None;
@@ -169,7 +179,7 @@ fn attempt(seats: &[Seat], flights: &Flights, ask: Ask<'_>, now: Timestamp, wind
 fn charge_hard(seats: &[Seat], ask: Ask<'_>, now: Timestamp, windows: &mut Windows) -> bool {
     for (index, seat) in seats.iter().enumerate() {
         if let (Gate::Max(_), Some(amount)) = (seat.gate, ask.of(seat)) {
-            let Ok(state) = seat.admit(now, amount, seat.gate) else {
+            let Ok(state) = seat.admit(now, amount, seat.gate, ask.part()) else {
                 undo(&seats[..index], ask, windows);
                 return false;
             };
@@ -183,7 +193,7 @@ fn charge_hard(seats: &[Seat], ask: Ask<'_>, now: Timestamp, windows: &mut Windo
 fn undo(charged: &[Seat], ask: Ask<'_>, windows: &Windows) {
     for (seat, &window) in charged.iter().zip(windows) {
         if let (Gate::Max(_), Some(amount @ 1..)) = (seat.gate, ask.of(seat)) {
-            seat.meter.undo(window, amount);
+            seat.meter.undo(window, amount, ask.part());
         }
     }
 }
@@ -194,7 +204,7 @@ fn charge_rest(seats: &[Seat], ask: Ask<'_>, now: Timestamp, windows: &mut Windo
     for (index, seat) in seats.iter().enumerate() {
         match (ask.of(seat), seat.gate) {
             (Some(amount), Gate::Open) => {
-                if let Ok(state) = seat.admit(now, amount, Gate::Open) {
+                if let Ok(state) = seat.admit(now, amount, Gate::Open, ask.part()) {
                     windows[index] = state.window;
                     note(seat, index, amount, state.amount, passed);
                 }
@@ -252,11 +262,11 @@ pub(crate) fn record(
     now: Timestamp,
     mut report: impl FnMut(usize, i64, u64),
 ) {
-    let asked = seats.iter().filter(|seat| cost.amount(seat.resource).is_some()).count();
-    let _flight = (asked > 1).then(|| flights.begin());
+    let asked = || seats.iter().filter(|seat| cost.amount(seat.resource).is_some());
+    let _flight = (asked().nth(1).is_some() || asked().any(Seat::has_several_words)).then(|| flights.begin());
     for (index, seat) in seats.iter().enumerate() {
         let Some(amount) = cost.amount(seat.resource) else { continue };
-        let state = if amount == 0 { Ok(seat.peek(now)) } else { seat.admit(now, amount, Gate::Open) };
+        let state = if amount == 0 { Ok(seat.peek(now)) } else { seat.admit(now, amount, Gate::Open, Part::Used) };
         if let Ok(state) = state {
             report(index, state.window, state.amount);
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::amount::{Cap, Resource, Unit};
-use crate::meter::{Gate, Layout, Meter, Settled, Slice, State};
+use crate::meter::{Gate, Layout, Meter, Part, Slice, State};
 use crate::policy::{Enforcement, Warn};
 use crate::subject::Subject;
 use crate::time::Timestamp;
@@ -52,52 +52,38 @@ impl Seat {
         self.gate != Gate::Open
     }
 
+    /// Whether operations on it alone have to be announced.
+    pub(super) fn has_several_words(&self) -> bool {
+        self.meter.has_several_words()
+    }
+
     /// What an operation at `now` would see.
     #[inline]
     pub(crate) fn peek(&self, now: Timestamp) -> State {
-        self.meter.peek(self.slice.index(now))
+        self.meter.peek_at(&self.slice, now)
     }
 
-    /// Charges `amount` at `now`, as [`Meter::admit`].
+    /// Charges `amount` at `now`, as [`Meter::admit_at`].
     #[inline]
-    pub(super) fn admit(&self, now: Timestamp, amount: u64, gate: Gate) -> Result<State, State> {
-        self.meter.admit(self.slice.index(now), amount, gate)
+    pub(super) fn admit(&self, now: Timestamp, amount: u64, gate: Gate, part: Part) -> Result<State, State> {
+        self.meter.admit_at(&self.slice, now, amount, gate, part)
     }
 
     /// Opens the window of `now`, or finds a later one; returns its number.
     pub(super) fn enter(&self, now: Timestamp) -> i64 {
-        match self.admit(now, 0, Gate::Open) {
+        match self.admit(now, 0, Gate::Open, Part::Held) {
             Ok(state) | Err(state) => state.window,
         }
     }
 
-    /// Settles a hold of `held` that window `window` admitted at `actual`, and frees it for reports.
-    pub(crate) fn settle(&self, window: i64, held: u64, actual: u64) -> Settled {
-        let settled = self.adjust(window, held, actual);
-        if held > 0 {
-            self.meter.unhold(window, held);
-        }
-        settled
+    /// Start and end of window number `window`, as seen at `now`.
+    pub(crate) fn bounds(&self, window: i64, now: Timestamp) -> Option<Bounds> {
+        self.meter.bounds(&self.window, window, now)
     }
 
-    /// Changes what was charged in window `window` from `before` to `after`; nothing of it is held.
-    pub(crate) fn adjust(&self, window: i64, before: u64, after: u64) -> Settled {
-        self.meter.settle(window, before, after)
-    }
-
-    /// Whether the window that `state` was read in lies further ahead of `now` than the next one.
-    pub(super) fn is_ahead(&self, state: State, now: Timestamp) -> bool {
-        state.window > self.window.index(now).saturating_add(1)
-    }
-
-    /// Start and end of window number `window`.
-    pub(crate) fn bounds(&self, window: i64) -> Option<Bounds> {
-        self.window.bounds_of(window)
-    }
-
-    /// The way to charge it alone, side by side; `None` when it never refuses.
+    /// The way to charge it alone, side by side; `None` when it never refuses, or more than one word decides.
     pub(super) fn single(&self) -> Option<Single> {
-        self.is_hard().then(|| Single {
+        (self.is_hard() && self.meter.follows_clock()).then(|| Single {
             meter: Arc::clone(&self.meter),
             layout: self.meter.layout(),
             slice: Slice::new(self.window),

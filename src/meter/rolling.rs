@@ -38,13 +38,13 @@ use super::rule::{self, Gate};
 use super::word::{Layout, State};
 use super::{MICROS_PER_YEAR, Settled, change, transition};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, spin_loop};
+use crate::time::Timestamp;
+use crate::window::{Bounds, ROLLING_AMOUNT_BITS_MAX, ROLLING_PARTS};
 
 /// Sub-intervals to a window are one less.
-const SLOTS_DEFAULT: usize = 61;
+const SLOTS_DEFAULT: usize = ROLLING_PARTS as usize + 1;
 /// A word that is one number: `total`, and numbers of sub-intervals bit by bit.
 const WHOLE: Layout = Layout::with_bits(u64::BITS);
-/// A slot holds at most so many bits, so that the sum of all slots is far below what `total` holds.
-const AMOUNT_BITS_MAX: u32 = 54;
 
 /// A rolling budget's counters.
 #[derive(Debug)]
@@ -309,6 +309,14 @@ impl<const SLOTS: usize> Rolling<SLOTS> {
         (amount > 0).then(|| self.clocks(last().map_or(number, |(slot, _)| slot).saturating_add(SLOTS as i64)))
     }
 
+    /// Since when charges count at `now`, and when all that count will have expired: at the earliest with the sub-interval that runs.
+    pub(crate) fn bounds(&self, now: Timestamp) -> Bounds {
+        let number = self.number(now.as_micros());
+        let start = |number| Timestamp::from_micros(self.start_micros(number));
+        let end = self.fresh_at(number).unwrap_or_else(|| number.saturating_add(1));
+        Bounds { start: start(Self::first_live(number)), end: start(end) }
+    }
+
     /// Lets the clock's number `now` stand for a number that the budget has reached, when the clock had jumped ahead by more than a window
     /// and has come back. `seen` is [`Rolling::latest`], loaded before `now` was read: then no delay of this thread can make numbers that
     /// others reached in good order look as if they lay ahead.
@@ -429,7 +437,7 @@ const fn sub_micros<const SLOTS: usize>(length_micros: i64) -> i64 {
 const fn amount_bits<const SLOTS: usize>(sub_micros: i64) -> u32 {
     let turns = 50 * MICROS_PER_YEAR / sub_micros.saturating_mul(SLOTS as i64);
     let tag = if turns < 1 { 2 } else { turns.ilog2() + 2 };
-    if u64::BITS - tag < AMOUNT_BITS_MAX { u64::BITS - tag } else { AMOUNT_BITS_MAX }
+    if u64::BITS - tag < ROLLING_AMOUNT_BITS_MAX { u64::BITS - tag } else { ROLLING_AMOUNT_BITS_MAX }
 }
 
 /// Raises a word of numbers to `number` and returns what it was.

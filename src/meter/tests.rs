@@ -1,7 +1,7 @@
 use super::*;
 
 fn meter() -> Meter {
-    Meter::new(&Window::Day, 10)
+    Meter::in_window(&Window::Day, 10)
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn a_window_that_a_jumped_clock_opened_is_renumbered_and_keeps_its_count() {
     meter.hold(5_000, 60);
     assert_eq!(meter.come_back(meter.state(10), 10), 11);
     assert_eq!(meter.state(10), State { window: 11, amount: 60 });
-    assert_eq!(meter.held(11), 0);
+    assert_eq!(meter.held(11, Timestamp::UNIX_EPOCH), 0);
     assert_eq!(meter.settle(5_000, 60, 0), Settled::Current { charged: 60 }, "nothing is given back");
     assert_eq!(meter.settle(5_000, 60, 70), Settled::Current { charged: 70 }, "what was spent is counted");
     assert!(meter.admit(12, 100, Gate::Max(100)).is_ok(), "the window after it starts fresh");
@@ -106,7 +106,7 @@ fn a_window_one_ahead_or_changed_meanwhile_is_not_renumbered() {
 fn a_budget_made_at_the_epoch_starts_fresh_today() {
     for window in ["1s", "minute", "15m", "hour", "5h", "day", "week", "month", "year", "lifetime"] {
         let window: Window = window.parse().unwrap();
-        let meter = Meter::new(&window, window.index(crate::time::Timestamp::UNIX_EPOCH));
+        let meter = Meter::new(&window, Timestamp::UNIX_EPOCH);
         let today = window.index("2026-11-22T02:00:00Z".parse().unwrap());
         assert_eq!(meter.admit(today, 6, Gate::Max(10)).map(|state| state.window), Ok(today), "{window}");
         if window != Window::Lifetime {

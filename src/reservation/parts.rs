@@ -40,8 +40,8 @@ impl Part {
             }
             let (from, to) = (from.unwrap_or(0), to.unwrap_or(0));
             let settled = match before {
-                Before::Held(_) => seat.settle(window, from, to),
-                Before::Charged(_) => seat.adjust(window, from, to),
+                Before::Held(_) => seat.meter.settle(window, from, to),
+                Before::Charged(_) => seat.meter.adjust(window, from, to),
             };
             let charged = match settled {
                 Settled::Current { charged } => Some(charged),

@@ -89,7 +89,7 @@ impl Plan {
             let limits = in_force.policy.limits().iter().zip(&in_force.limits).enumerate();
             let limits: Vec<_> = limits.filter(|(_, (limit, _))| limit.kind() == subject.kind()).collect();
             let rules: Vec<_> = limits.iter().map(|(_, (_, limit))| limit.rule).collect();
-            let meters = core.registry.budgets(subject, &rules, |window| window.index(now));
+            let meters = core.registry.budgets(subject, &rules, now);
             for (((order, (rule, limit)), meter), (_, cap, _)) in limits.into_iter().zip(meters).zip(caps) {
                 let enforcement = if opened { open(rule.enforced()) } else { rule.enforced() };
                 let called = (Arc::clone(&limit.label), subject.clone());
@@ -157,10 +157,11 @@ impl Plan {
             let layout = seat.meter.layout();
             let charged = blocked.state.amount;
             // Of a saturated count nobody knows which part is held.
-            let held = if charged == layout.saturated() { 0 } else { blocked.held.min(charged) };
-            let resets_at = seat.bounds(blocked.state.window).map(|bounds| bounds.end);
+            let held = if charged >= layout.saturated() { 0 } else { blocked.held.min(charged) };
+            let resets_at = seat.bounds(blocked.state.window, refused.now).map(|bounds| bounds.end);
             let needed = blocked.requested.max(1);
-            let retry = match resets_at {
+            let fits_at = seat.meter.fits_at(blocked.requested, blocked.max, refused.now);
+            let retry = match fits_at.or(resets_at) {
                 _ if needed > blocked.max => Retry::Never,
                 Some(then) => Retry::At(then),
                 None if charged - held <= blocked.max - needed => Retry::Unknown,
@@ -211,14 +212,14 @@ fn seat_usage(seat: &Seat, at: Timestamp, past: bool) -> Option<BudgetUsage> {
     let label = &seat.label;
     let layout = seat.meter.layout();
     let (window, charged) = if past {
-        let index = seat.window.index(at);
-        (index, seat.meter.charged_in(index)?)
+        let number = seat.meter.number_of(&seat.window, at)?;
+        (number, seat.meter.charged_in(number)?)
     } else {
         let state = seat.peek(at);
         (state.window, state.amount)
     };
     let has_ended = past && seat.meter.state(window).window > window;
-    let held = if has_ended { 0 } else { seat.meter.held(window).min(charged) };
+    let held = if has_ended { 0 } else { seat.meter.held(window, at).min(charged) };
     Some(BudgetUsage {
         limit: Arc::clone(&label.limit),
         subject: seat.subject.clone(),
@@ -226,9 +227,9 @@ fn seat_usage(seat: &Seat, at: Timestamp, past: bool) -> Option<BudgetUsage> {
         unit: label.unit,
         window: seat.window,
         cap: seat.cap,
-        used: if charged == layout.saturated() { u64::MAX } else { charged - held },
-        held: if charged == layout.saturated() { 0 } else { held },
-        bounds: seat.bounds(window),
+        used: if charged >= layout.saturated() { u64::MAX } else { charged - held },
+        held: if charged >= layout.saturated() { 0 } else { held },
+        bounds: seat.bounds(window, at),
         status: Status::of(layout.shown(charged), seat.cap, &label.warn),
     })
 }
