@@ -450,19 +450,31 @@ fn change(word: &AtomicU64, layout: Layout, near: i64, mut decide: impl FnMut(St
     let _: Result<_, std::convert::Infallible> = transition(word, layout, near, |state| Ok(decide(state)));
 }
 
-/// The crate's only compare-and-swap loop: decides on what is there, and swaps in the decision if that still is.
-///
-/// Returns the states before and after. A decision that changes nothing writes nothing. Lock-free: a lost race means that another
-/// operation went through.
+/// [`transition_from`] what is there.
 #[allow(clippy::inline_always, reason = "measured: the decision is folded into the loop this way")]
 #[inline(always)]
 fn transition<E>(
     word: &AtomicU64,
     layout: Layout,
     near: i64,
+    decide: impl FnMut(State) -> Result<State, E>,
+) -> Result<(State, State), E> {
+    transition_from(word.load(Ordering::Acquire), word, layout, near, decide)
+}
+
+/// The crate's only compare-and-swap loop: decides on what was seen, and swaps in the decision if that still is there.
+///
+/// Returns the states before and after. A decision that changes nothing writes nothing. Lock-free: a lost race means that another
+/// operation went through.
+#[allow(clippy::inline_always, reason = "measured: the decision is folded into the loop this way")]
+#[inline(always)]
+fn transition_from<E>(
+    mut current: u64,
+    word: &AtomicU64,
+    layout: Layout,
+    near: i64,
     mut decide: impl FnMut(State) -> Result<State, E>,
 ) -> Result<(State, State), E> {
-    let mut current = word.load(Ordering::Acquire);
     loop {
         let before = layout.unpack(current, near);
         let after = decide(before)?;
