@@ -21,11 +21,13 @@ const FLOORS: &[(&str, u8)] = &[
     // 3, keeping.
     ("holds", 3),
     ("live", 3),
+    ("observe", 3),
     ("registry", 3),
     // 4, charging.
     ("charge", 4),
     // 5, the face.
     ("engine", 5),
+    ("event", 5),
     ("refusal", 5),
     ("report", 5),
     ("reservation", 5),

@@ -8,9 +8,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::amount::{Cap, Cost, Resource};
-use crate::charge::{Flights, Grounds};
+use crate::charge::{Flights, Grounds, News, Seat, What};
 use crate::clock::Clock;
 use crate::cost::{CostError, Usage};
+use crate::event::{BudgetName, Event, EventKind, Events, Standing};
 use crate::holds::{Claim, Full, HoldId, Holds, NotClaimed};
 use crate::live::Live;
 use crate::policy::{Policy, Source};
@@ -79,6 +80,8 @@ pub(crate) struct Core {
     pub(crate) failure_policy: FailurePolicy,
     health: Health,
     refunds: Refunds,
+    /// Who listens.
+    events: Option<Events>,
     /// Only used when a policy is put in force, or a budget is made that no policy names.
     names: Mutex<Names>,
 }
@@ -99,7 +102,33 @@ impl Core {
 
     /// Settles the holds whose time has run out by `now`; says how many.
     pub(crate) fn collect_overdue(&self, now: Timestamp) -> usize {
-        self.holds.overdue(now).iter().filter(|hold| hold.expire()).count()
+        let overdue = self.holds.overdue(now);
+        overdue.iter().filter(|hold| self.expire(hold, now)).count()
+    }
+
+    fn expire(&self, hold: &Hold, now: Timestamp) -> bool {
+        let expired = hold.expire();
+        if let (true, Some(id)) = (expired, hold.id()) {
+            self.emit(now, || EventKind::HoldExpired {
+                hold: id.clone(),
+                subjects: hold.plan().members().subjects.iter().cloned().collect(),
+                charged: hold.was_charged(),
+            });
+        }
+        expired
+    }
+
+    /// Whether somebody listens.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.events.is_some()
+    }
+
+    /// Tells whoever listens; nothing is made for nobody.
+    #[inline]
+    pub(crate) fn emit(&self, at: Timestamp, kind: impl FnOnce() -> EventKind) {
+        if let Some(events) = &self.events {
+            events.push(Event { at, kind: kind() });
+        }
     }
 
     /// Claims `id` for a hold, once those have gone whose time has run out.
@@ -127,6 +156,23 @@ impl Grounds for Core {
     fn collect_expired(&self, now: Timestamp) -> bool {
         self.collect_overdue(now) > 0
     }
+
+    fn tell(&self, seat: &Seat, News { at, window, charged, max, what }: News) {
+        self.emit(at, || {
+            let standing = Standing {
+                budget: BudgetName::of(&seat.label, &seat.subject),
+                charged: seat.meter.layout().shown(charged),
+                max,
+                window: seat.bounds(window, at),
+            };
+            match what {
+                What::Warning(warning) => EventKind::Warning { standing, warning },
+                What::Exhausted => EventKind::Exhausted { standing },
+                What::Over => EventKind::Overage { above: standing.charged - max, standing },
+                What::WouldRefuse(requested) => EventKind::WouldRefuse { standing, requested },
+            }
+        });
+    }
 }
 
 /// Sets up an [`Engine`].
@@ -139,6 +185,7 @@ pub struct EngineBuilder {
     remember_settled: Duration,
     refund_within: Duration,
     failure_policy: FailurePolicy,
+    events: Option<Events>,
 }
 
 impl EngineBuilder {
@@ -179,6 +226,12 @@ impl EngineBuilder {
         self
     }
 
+    /// Tells `events` what happens. Without it nothing is told.
+    pub fn events(mut self, events: &Events) -> Self {
+        self.events = Some(events.clone());
+        self
+    }
+
     /// The engine.
     pub fn build(self) -> Engine {
         let id = next_number();
@@ -194,6 +247,7 @@ impl EngineBuilder {
             failure_policy: self.failure_policy,
             health: Health::new(),
             refunds: Refunds::new(self.refund_within),
+            events: self.events,
             names: Mutex::new(names),
         };
         Engine { core: Arc::new(core) }
@@ -216,6 +270,7 @@ impl Engine {
             remember_settled: REMEMBER_SETTLED,
             refund_within: REFUND_WITHIN,
             failure_policy: FailurePolicy::default(),
+            events: None,
         }
     }
 
@@ -324,6 +379,8 @@ impl Engine {
     pub fn set_degraded(&self, component: Component, degraded: bool) {
         if self.core.health.set(component, degraded) {
             self.core.live.touch();
+            let kind = if degraded { EventKind::Degraded { component } } else { EventKind::Healed { component } };
+            self.core.emit(self.core.now(), || kind);
         }
     }
 
@@ -353,8 +410,11 @@ impl Engine {
     /// Usage stays: a budget is known by limit id, resource, window and subject, never by its number. Scopes and reservations stay
     /// good; a reservation settles on the budgets that admitted it.
     pub fn set_policy(&self, policy: Policy) {
+        let limits = policy.limits().len();
         let mut names = self.core.names.lock();
         self.core.live.install(InForce::new(policy, self.core.id, &mut names));
+        drop(names);
+        self.core.emit(self.core.now(), || EventKind::PolicyChanged { limits });
     }
 
     /// A copy of the policy in force.

@@ -124,6 +124,11 @@ impl<const SLOTS: usize> Rolling<SLOTS> {
         number.saturating_mul(self.sub_micros)
     }
 
+    /// The turn of the ring that a number belongs to: as long as the window, and a sub-interval more.
+    pub(crate) const fn turn(&self, number: i64) -> i64 {
+        number.div_euclid(SLOTS as i64)
+    }
+
     /// The bit layout of the slots, for the largest max and for showing saturated counts.
     pub(crate) const fn layout(&self) -> Layout {
         self.layout

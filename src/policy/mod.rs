@@ -36,6 +36,19 @@ pub enum Warn {
     At(u64),
 }
 
+impl Warn {
+    /// The least charged amount that reaches it.
+    pub(crate) fn reached_from(self, max: u64) -> u64 {
+        match self {
+            Self::Percent(percent) => {
+                let hundredfold = u128::from(max) * u128::from(percent);
+                u64::try_from(hundredfold.div_ceil(100)).unwrap_or(u64::MAX)
+            }
+            Self::At(amount) => amount,
+        }
+    }
+}
+
 /// Which entry counts when a subject is in several groups that a limit names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum GroupChoice {

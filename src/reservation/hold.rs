@@ -157,7 +157,7 @@ impl Hold {
         if self.state.fetch_or(GROWN, Ordering::AcqRel) & CLAIMED != 0 {
             drop(grown);
             let _flight = part.plan.flight();
-            part.change(Before::Held(&part.cost), &Cost::nothing(), &mut Overages::new());
+            part.change(part.plan.core.now(), Before::Held(&part.cost), &Cost::nothing(), &mut Overages::new());
             return Err(ExtendError::Settled);
         }
         grown.get_or_insert_default().extensions.push(part);
@@ -322,7 +322,12 @@ impl Hold {
         self.first.plan.is_of_the_same(plan) && self.first.cost == *cost
     }
 
-    pub(super) fn plan(&self) -> &Arc<Plan> {
+    /// Whether its settlement charged something.
+    pub(crate) fn was_charged(&self) -> bool {
+        self.state.load(Ordering::Acquire) & CHARGED != 0
+    }
+
+    pub(crate) fn plan(&self) -> &Arc<Plan> {
         &self.first.plan
     }
 
@@ -407,13 +412,14 @@ impl Hold {
     /// Carries out changes of parts, all as of one instant.
     fn change<'a>(&self, changes: impl Iterator<Item = (&'a Part, Before<'a>, &'a Cost)>, charged: Cost) -> Settlement {
         let _flight = self.first.plan.flight();
+        let at = self.first.plan.core.now();
         let mut overages = Overages::new();
         let mut late = false;
         for (part, before, after) in changes {
-            late |= part.change(before, after, &mut overages);
+            late |= part.change(at, before, after, &mut overages);
         }
         let overages = overages.into_iter().map(|(_, overage)| overage).collect();
-        Settlement { number: unique_number(), at: self.first.plan.core.now(), charged, overages, late }
+        Settlement { number: unique_number(), at, charged, overages, late }
     }
 
     fn receipt(&self, settlement: &Settlement) -> Receipt {

@@ -11,6 +11,7 @@ use crate::charge::{self, Ask, Refused, Single, Windows};
 use crate::clock::Clock;
 use crate::cost::{CostError, Usage};
 use crate::engine::{Core, OnFailure, UnknownResource};
+use crate::event::EventKind;
 use crate::holds::{HoldId, HoldIdError, Keep, NotClaimed};
 use crate::live::{Loan, Renewed};
 use crate::report::{Admission, BudgetUsage, Charged, Receipt};
@@ -122,8 +123,15 @@ impl Scope {
     /// many as it may.
     #[inline]
     pub fn reserve(&self, cost: Cost) -> Result<Reservation, ChargeError> {
+        self.reserve_untold(cost).inspect_err(|error| tell_refused(&self.core, error))
+    }
+
+    /// [`Scope::reserve`] that tells no listener of a refusal.
+    #[inline]
+    fn reserve_untold(&self, cost: Cost) -> Result<Reservation, ChargeError> {
         let plan = self.plan()?;
-        let (windows, admission) = hold(&plan, &cost)?;
+        let mut windows = Windows::new();
+        let admission = admit(&plan, Ask::Hold(&cost), &cost, &mut windows)?;
         let reservation = Reservation::new(Arc::clone(&plan), cost, windows, admission);
         match self.core.hold_ttl {
             None => Ok(reservation),
@@ -250,10 +258,10 @@ impl Scope {
                 Cap::Max(room) => room.min(want),
                 Cap::Unlimited => want,
             };
-            match self.reserve(Cost::of(resource, fits.max(min))) {
+            match self.reserve_untold(Cost::of(resource, fits.max(min))) {
                 // Somebody took some of the room meanwhile: ask for what is left now.
                 Err(ChargeError::Refused(_)) if fits > min => {}
-                answer => return answer,
+                answer => return answer.inspect_err(|error| tell_refused(&self.core, error)),
             }
         }
     }
@@ -274,7 +282,7 @@ impl Scope {
         let now = self.core.clock.now();
         let mut overages = SmallVec::new();
         let mut windows = Windows::from_elem(0, plan.seats.len());
-        charge::record(&plan.seats, &self.core.flights, &cost, now, |seat, window, charged| {
+        charge::record(&plan.seats, &*self.core, &cost, now, |seat, window, charged| {
             windows[seat] = window;
             overages.extend(plan.overage(seat, charged));
         });
@@ -352,7 +360,8 @@ impl Scope {
     #[inline(never)]
     fn try_charge_all(&self, cost: &Cost) -> Result<Admission, ChargeError> {
         let plan = self.plan()?;
-        admit(&plan, Ask::Charge(cost), cost, &mut Windows::new())
+        let answer = admit(&plan, Ask::Charge(cost), cost, &mut Windows::new());
+        answer.inspect_err(|error| tell_refused(&self.core, error))
     }
 
     fn ask(&self, plan: &Plan, ask: Ask<'_>) -> Result<Admission, ChargeError> {
@@ -369,11 +378,12 @@ impl Scope {
     }
 }
 
-/// Holds `cost` in the budgets of `plan` now.
+/// Holds `cost` in the budgets of `plan` now; tells whoever listens of a refusal.
 #[inline]
 pub(crate) fn hold(plan: &Plan, cost: &Cost) -> Result<(Windows, Admission), ChargeError> {
     let mut windows = Windows::new();
-    let admission = admit(plan, Ask::Hold(cost), cost, &mut windows)?;
+    let admission =
+        admit(plan, Ask::Hold(cost), cost, &mut windows).inspect_err(|error| tell_refused(&plan.core, error))?;
     Ok((windows, admission))
 }
 
@@ -389,6 +399,14 @@ fn admit(plan: &Plan, ask: Ask<'_>, cost: &Cost, windows: &mut Windows) -> Resul
         Ok(passed) if plan.degraded.is_some() => Ok(Admission::from(passed).degraded()),
         Ok(passed) => Ok(passed.into()),
         Err(refused) => Err(refused_error(plan, &refused)),
+    }
+}
+
+/// Tells whoever listens of a refusal.
+#[cold]
+fn tell_refused(core: &Core, error: &ChargeError) {
+    if let Some(refusal) = error.refusal() {
+        core.emit(refusal.at(), || EventKind::Refused { refusal: Box::new(refusal.clone()) });
     }
 }
 

@@ -99,7 +99,8 @@ impl Plan {
         // Stable: within a limit they stay in the order of the subjects.
         seats.sort_by_key(|(order, _)| *order);
         let seats = seats.into_iter().map(|(_, seat)| seat);
-        let seats: Box<[Seat]> = seats.chain(members.carried.iter().map(Carried::seat)).collect();
+        let seats = seats.chain(members.carried.iter().map(Carried::seat));
+        let seats: Box<[Seat]> = seats.map(|seat| seat.heard(core.is_heard())).collect();
         if seats.len() > SEATS_MAX {
             return Err(ScopeError::TooManyBudgets { budgets: seats.len() });
         }
