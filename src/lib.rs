@@ -143,7 +143,9 @@ mod window;
 
 pub use amount::{AmountError, Cap, Cost, NANOS_PER_USD, Ratio, Resource, Unit};
 pub use clock::{Clock, ManualClock, TimeSource};
-pub use cost::{CostError, Estimate, EstimateError, Price, Rates, Rounding, TokenClass, Unknown, Usage, Weights};
+pub use cost::{
+    ClassSet, CostError, Estimate, EstimateError, Price, Rates, Rounding, Service, TokenClass, Unknown, Usage, Weights,
+};
 pub use engine::{Engine, EngineBuilder, UnknownResource};
 pub use policy::{Enforcement, GroupChoice, Limit, Policy, PolicyBuilder, PolicyCause, PolicyError, Source, Warn};
 pub use refusal::{HttpRefusal, Refusal, Retry, Violation};
