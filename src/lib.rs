@@ -110,6 +110,8 @@
 //! |---|---|
 //! | `toml` | `Policy::from_toml` |
 //! | `json` | `Policy::from_json`, `Refusal::to_json` |
+//! | `prices` | `PriceTable`: the price files of `LiteLLM` and genai-prices |
+//! | `usage` | `UsageApi` and `UsageStream`: what providers report in replies and streams |
 //!
 //! None is on by default. A feature adds functions and changes no behaviour.
 //!
@@ -123,6 +125,8 @@
 //! settlements, and `docs/internals/atomics.md` for the orderings.
 #![forbid(unsafe_code)]
 
+#[cfg(any(feature = "prices", feature = "usage"))]
+mod adapters;
 mod amount;
 mod charge;
 mod clock;
@@ -141,6 +145,10 @@ mod sync;
 mod time;
 mod window;
 
+#[cfg(feature = "prices")]
+pub use adapters::prices::{ListedPrice, PriceFault, PriceFileError, PriceTable, SkippedPrice, UnlistedModel};
+#[cfg(feature = "usage")]
+pub use adapters::usage::{EVENT_BYTES_MAX, ReportedUsage, StreamEnd, UsageApi, UsageError, UsageStream};
 pub use amount::{AmountError, Cap, Cost, NANOS_PER_USD, Ratio, Resource, Unit};
 pub use clock::{Clock, ManualClock, TimeSource};
 pub use cost::{
