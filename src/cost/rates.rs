@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use super::linear::{Linear, Rounding};
-use super::price::{self, Gap, Price, Sheet};
+use super::price::{self, Gap, Price, Row, Sheet};
 use super::usage::{Service, TokenClass, Usage};
 use super::weights::Weights;
 use crate::amount::{NANOS_PER_USD, Ratio};
@@ -52,23 +52,54 @@ struct Weighing {
 struct Pricing {
     price: Price,
     /// By sheet of the price, the standard one first, and by tiers passed.
-    linears: Vec<(Service, Vec<Option<Linear>>)>,
+    levels: Vec<(Service, Vec<Level>)>,
+}
+
+/// The prices of calls of one service and tier.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Level {
+    linear: Option<Linear>,
+    /// A bit for each unit that has a price.
+    priced: u32,
+}
+
+impl Level {
+    fn new(row: &Row) -> Self {
+        let priced = row.iter().enumerate().filter(|(_, price)| price.is_some());
+        Self { linear: price::linear(row, NANOS_PER_USD), priced: priced.fold(0, |bits, (unit, _)| bits | 1 << unit) }
+    }
+
+    /// The cost of `usage` in nano-dollars, what is unpriced counted as 0.
+    fn nanos(&self, usage: &Usage, rounding: Rounding) -> u64 {
+        let linear = self.linear.as_ref();
+        linear.map_or(u64::MAX, |linear| linear.cost(&usage.billed_counts(), Ratio::ONE, rounding))
+    }
 }
 
 impl Pricing {
     fn new(price: Price) -> Self {
-        let linears = |sheet: &Sheet| sheet.rows().map(|row| price::linear(&row, NANOS_PER_USD)).collect();
-        let linears = price.sheets().map(|(service, sheet)| (service, linears(sheet))).collect();
-        Self { price, linears }
+        let levels = |sheet: &Sheet| sheet.rows().map(|row| Level::new(&row)).collect();
+        let levels = price.sheets().map(|(service, sheet)| (service, levels(sheet))).collect();
+        Self { price, levels }
+    }
+
+    /// The prices for a call like `usage`; the standard ones for a service that is not known.
+    fn level(&self, usage: &Usage) -> Option<&Level> {
+        let own = self.levels.iter().find(|(service, _)| *service == usage.service);
+        let passed = self.price.sheet_or_standard(usage.service).passed(usage.context());
+        own.or(self.levels.first()).and_then(|(_, levels)| levels.get(passed))
+    }
+
+    /// The cost of `usage`, if all of it has a price.
+    fn whole(&self, usage: &Usage, rounding: Rounding) -> Option<u64> {
+        self.price.sheet(usage.service)?;
+        let level = self.level(usage)?;
+        (usage.billed_units() & !level.priced == 0).then(|| level.nanos(usage, rounding))
     }
 
     /// The cost of `usage` in nano-dollars, what is unpriced counted as 0, a service that is not known as the standard one.
     fn nanos(&self, usage: &Usage, rounding: Rounding) -> u64 {
-        let own = self.linears.iter().find(|(service, _)| *service == usage.service);
-        let linears = own.or(self.linears.first()).map(|(_, linears)| linears);
-        let passed = self.price.sheet_or_standard(usage.service).passed(usage.context());
-        let linear = linears.and_then(|linears| linears.get(passed)).and_then(Option::as_ref);
-        linear.map_or(u64::MAX, |linear| linear.cost(&usage.billed_counts(), Ratio::ONE, rounding))
+        self.level(usage).map_or(u64::MAX, |level| level.nanos(usage, rounding))
     }
 }
 
@@ -173,6 +204,9 @@ impl Rates {
             (None, Unknown::Unpriced) => return Ok((0, true)),
             (None, Unknown::Refuse) => return Err(CostError::UnknownModel(usage.model.clone())),
         };
+        if let Some(nanos) = pricing.whole(usage, self.rounding) {
+            return Ok((nanos, false));
+        }
         let Some(gap) = pricing.price.gap(usage) else {
             return Ok((pricing.nanos(usage, self.rounding), false));
         };

@@ -329,4 +329,10 @@ impl Usage {
         counts[CALLS] = 1;
         counts
     }
+
+    /// A bit for each class with tokens and for web searches: what must have a price. The call itself need not.
+    pub(super) fn billed_units(&self) -> u32 {
+        let used = self.tokens.iter().chain([&self.web_searches]).enumerate().filter(|(_, count)| **count > 0);
+        used.fold(0, |bits, (unit, _)| bits | 1 << unit)
+    }
 }

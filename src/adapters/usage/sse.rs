@@ -1,11 +1,12 @@
 //! Server-sent events out of bytes that are cut anywhere.
 
 use super::UsageError;
-use super::stream::EVENT_BYTES_MAX;
 
 /// What has come of an event so far.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Events {
+    /// The most bytes of an event.
+    bytes_max: usize,
     line: Vec<u8>,
     /// The lines of data of the event, each with its line end.
     data: Vec<u8>,
@@ -15,6 +16,10 @@ pub(super) struct Events {
 }
 
 impl Events {
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self { bytes_max, line: Vec::new(), data: Vec::new(), after_return: false, began: false }
+    }
+
     /// Takes bytes and hands on the data of each event that ends in them. After an error the rest of the bytes is still read.
     pub(super) fn push(
         &mut self,
@@ -27,7 +32,7 @@ impl Events {
             match byte {
                 b'\n' if is_second => {}
                 b'\r' | b'\n' => outcome = outcome.and(self.end_line(&mut event)),
-                _ if self.line.len() + self.data.len() < EVENT_BYTES_MAX => self.line.push(byte),
+                _ if self.line.len() + self.data.len() < self.bytes_max => self.line.push(byte),
                 _ => {
                     (self.line, self.data) = (Vec::new(), Vec::new());
                     outcome = outcome.and(Err(UsageError::EventTooLarge));
@@ -76,7 +81,7 @@ mod tests {
 
     fn events(pieces: &[&[u8]]) -> Vec<String> {
         let mut found = Vec::new();
-        let mut events = Events::default();
+        let mut events = Events::new(1_000);
         let mut note = |data: &[u8]| {
             found.push(String::from_utf8_lossy(data).into_owned());
             Ok(())
@@ -103,5 +108,18 @@ mod tests {
             assert_eq!(events(&[&text[..cut], &text[cut..]]), whole, "cut at {cut}");
         }
         assert_eq!(events(&text.chunks(1).collect::<Vec<_>>()), whole);
+    }
+
+    #[test]
+    fn an_event_that_is_too_large_is_an_error_and_the_next_ones_are_read() {
+        let mut events = Events::new(20);
+        let mut found = Vec::new();
+        let mut note = |data: &[u8]| {
+            found.push(data.to_vec());
+            Ok(())
+        };
+        let text = format!("data: fits\n\ndata: {}\n\ndata: fits too\n\n", "x".repeat(15));
+        assert_eq!(events.push(text.as_bytes(), &mut note), Err(UsageError::EventTooLarge));
+        assert_eq!(found, [b"fits".to_vec(), b"fits too".to_vec()]);
     }
 }

@@ -52,7 +52,7 @@ struct State {
 impl UsageStream {
     /// A stream of which nothing has come yet.
     pub fn new(api: UsageApi) -> Self {
-        Self { api, events: Events::default(), state: State::default() }
+        Self { api, events: Events::new(EVENT_BYTES_MAX), state: State::default() }
     }
 
     /// Takes the data of one event. Says whether it told of usage.
