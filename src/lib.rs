@@ -111,6 +111,8 @@
 //! | `toml` | `Policy::from_toml` |
 //! | `json` | `Policy::from_json`, `Refusal::to_json` |
 //! | `time-zones` | [`Zone`]s other than UTC |
+//! | `prices` | `PriceTable`: the price files of `LiteLLM` and genai-prices |
+//! | `usage` | `UsageApi` and `UsageStream`: what providers report in replies and streams |
 //!
 //! None is on by default. A feature adds functions and changes no behaviour.
 //!
@@ -124,6 +126,8 @@
 //! settlements, and `docs/internals/atomics.md` for the orderings.
 #![forbid(unsafe_code)]
 
+#[cfg(any(feature = "prices", feature = "usage"))]
+mod adapters;
 mod amount;
 mod charge;
 mod clock;
@@ -145,9 +149,15 @@ mod sync;
 mod time;
 mod window;
 
+#[cfg(feature = "prices")]
+pub use adapters::prices::{ListedPrice, PriceFault, PriceFileError, PriceTable, SkippedPrice, UnlistedModel};
+#[cfg(feature = "usage")]
+pub use adapters::usage::{EVENT_BYTES_MAX, ReportedUsage, StreamEnd, UsageApi, UsageError, UsageStream};
 pub use amount::{AmountError, Cap, Cost, NANOS_PER_USD, Ratio, Resource, Unit};
 pub use clock::{Clock, ManualClock, TimeSource};
-pub use cost::{CostError, Estimate, EstimateError, Price, Rates, Rounding, TokenClass, Unknown, Usage, Weights};
+pub use cost::{
+    ClassSet, CostError, Estimate, EstimateError, Price, Rates, Rounding, Service, TokenClass, Unknown, Usage, Weights,
+};
 pub use engine::{Component, Engine, EngineBuilder, FailurePolicy, OnFailure, UnknownResource};
 pub use event::{BudgetName, Event, EventKind, Events, Standing};
 pub use holds::{HoldId, HoldIdError};

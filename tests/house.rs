@@ -32,6 +32,8 @@ const FLOORS: &[(&str, u8)] = &[
     ("report", 5),
     ("reservation", 5),
     ("scope", 5),
+    // 6, edges.
+    ("adapters", 6),
 ];
 
 struct Source {

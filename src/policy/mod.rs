@@ -301,6 +301,21 @@ impl Policy {
         &self.rates
     }
 
+    /// This policy with other cost tables: its own with more prices, such as those of a price file, or all new ones.
+    ///
+    /// ```
+    /// use encumber::{Policy, Price, Ratio, TokenClass, Unit};
+    /// let policy = Policy::builder().resource("usd", Unit::Usd).build()?; // or from a text
+    /// let rates = policy.rates().clone().price("m", Price::new().with(TokenClass::Input, Ratio::from(3)));
+    /// let policy = policy.with_rates(rates);
+    /// assert!(policy.rates().price_of("m").is_some());
+    /// # Ok::<(), encumber::PolicyError>(())
+    /// ```
+    pub fn with_rates(mut self, rates: Rates) -> Self {
+        self.rates = rates;
+        self
+    }
+
     /// The caps in force for a subject that the host says is in `groups` besides those that the policy puts it in: for each limit on
     /// its kind, in the policy's order, the limit, its cap and where the cap comes from. Empty when no limit is on its kind.
     pub fn resolve<'a>(&'a self, subject: &Subject, groups: &[&str]) -> Vec<(&'a Limit, Cap, Source)> {
