@@ -142,6 +142,7 @@ mod subject;
 mod sync;
 mod time;
 mod window;
+mod workflow;
 
 pub use amount::{AmountError, Cap, Cost, NANOS_PER_USD, Ratio, Resource, Unit};
 pub use clock::{Clock, ManualClock, TimeSource};
@@ -155,11 +156,12 @@ pub use reservation::{
     Actual, DetachedHold, ExtendError, Hold, RefundError, Reservation, ReserveError, SettleError, SplitError,
     UnknownHold,
 };
-pub use scope::{AffordError, ChargeError, RecordError, Scope, ScopeError, Subjects};
+pub use scope::{AffordError, ChargeError, Ended, RecordError, Scope, ScopeError, Subjects};
 pub use slot::{Slot, SlotError};
 pub use subject::{NAME_BYTES_MAX, SUBJECT_ID_BYTES_MAX, Subject, SubjectError, is_name};
 pub use time::{Timestamp, TimestampError};
 pub use window::{Bounds, Countdown, Grid, Period, PeriodError, Window, WindowError};
+pub use workflow::{Counted, Progress, StepError, Workflow, WorkflowError, WorkflowSpec};
 
 /// The README's program runs.
 #[cfg(doctest)]

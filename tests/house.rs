@@ -31,6 +31,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("reservation", 5),
     ("scope", 5),
     ("slot", 5),
+    ("workflow", 5),
 ];
 
 struct Source {
