@@ -123,6 +123,7 @@
 //! settlements, and `docs/internals/atomics.md` for the orderings.
 #![forbid(unsafe_code)]
 
+mod allowance;
 mod amount;
 mod charge;
 mod clock;
@@ -144,6 +145,7 @@ mod time;
 mod window;
 mod workflow;
 
+pub use allowance::Allowance;
 pub use amount::{AmountError, Cap, Cost, NANOS_PER_USD, Ratio, Resource, Unit};
 pub use clock::{Clock, ManualClock, TimeSource};
 pub use cost::{CostError, Estimate, EstimateError, Price, Rates, Rounding, TokenClass, Unknown, Usage, Weights};

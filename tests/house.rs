@@ -25,6 +25,7 @@ const FLOORS: &[(&str, u8)] = &[
     // 4, charging.
     ("charge", 4),
     // 5, the face.
+    ("allowance", 5),
     ("engine", 5),
     ("refusal", 5),
     ("report", 5),

@@ -104,7 +104,9 @@ impl Core {
     pub(crate) fn collect_overdue(&self, now: Timestamp) -> usize {
         let expired = self.holds.overdue(now).iter().filter(|hold| hold.expire()).count();
         let ended = self.timed.overdue(now);
-        ended.iter().for_each(|owner| owner.end());
+        for owner in &ended {
+            owner.end();
+        }
         expired + ended.len()
     }
 

@@ -21,6 +21,7 @@ use crate::time::Timestamp;
 use crate::window::Window;
 
 mod error;
+mod later;
 mod owner;
 mod plan;
 mod subjects;

@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use super::error::ScopeError;
+use super::later;
 use super::owner::{Ended, Gate, Owned, Passing, Standing};
 use super::subjects::Subjects;
 use crate::amount::{Cap, Cost, Resource, Unit};
@@ -60,6 +61,12 @@ impl Members {
     }
 }
 
+impl Drop for Members {
+    fn drop(&mut self) {
+        later::forget(std::mem::take(&mut self.owners));
+    }
+}
+
 /// Members that a scope is on: each scope counts as a user of their owners.
 #[derive(Debug)]
 pub(super) struct InUse(Arc<Members>);
@@ -67,7 +74,7 @@ pub(super) struct InUse(Arc<Members>);
 impl InUse {
     pub(super) fn new(members: Arc<Members>) -> Self {
         for owned in &members.owners {
-            owned.owner.changed(owned.owner.gate().add_user());
+            later::tell(&owned.owner, owned.owner.gate().add_user());
         }
         Self(members)
     }
@@ -90,7 +97,7 @@ impl Deref for InUse {
 impl Drop for InUse {
     fn drop(&mut self) {
         for owned in &self.0.owners {
-            owned.owner.changed(owned.owner.gate().drop_user());
+            later::tell(&owned.owner, owned.owner.gate().drop_user());
         }
     }
 }
@@ -121,6 +128,11 @@ impl Carried {
     /// What is used and held of it.
     pub(crate) fn charged(&self) -> u64 {
         self.meter.peek(0).amount
+    }
+
+    /// What is left of it; nothing that could be shared out when it has no limit.
+    pub(crate) fn room(&self) -> u64 {
+        self.cap.max().unwrap_or(0).saturating_sub(self.charged())
     }
 
     /// The usage of all of them as of one instant.
@@ -213,14 +225,21 @@ impl Plan {
     /// Passes the gates of the owners that `cost` concerns; they are told when the answer is dropped.
     #[inline]
     pub(super) fn pass<'a>(&'a self, cost: &'a Cost) -> Result<Passing<'a>, Ended> {
+        if !self.members.owners.is_empty() {
+            // An owner whose time has run out lets nobody in.
+            self.core.collect_overdue(self.core.now());
+        }
         Passing::enter(&self.members.owners, cost)
     }
 
     /// What has ended of the owners that `cost` concerns.
     pub(super) fn ended(&self, cost: &Cost) -> Result<(), Ended> {
+        if !self.members.owners.is_empty() {
+            self.core.collect_overdue(self.core.now());
+        }
         let has_ended = |owned: &&Owned| owned.is_concerned(cost) && owned.owner.gate().standing().has_ended();
         match self.members.owners.iter().find(has_ended) {
-            Some(owned) => Err(Ended { subject: owned.owner.subject().clone() }),
+            Some(owned) => Err(Ended::of(owned.owner.subject())),
             None => Ok(()),
         }
     }
@@ -228,7 +247,7 @@ impl Plan {
     /// Tells the owners of a step at their gates, after what led to it has been charged or given back.
     pub(crate) fn tell(&self, step: fn(&Gate) -> Standing) {
         for owned in &self.members.owners {
-            owned.owner.changed(step(owned.owner.gate()));
+            later::tell(&owned.owner, step(owned.owner.gate()));
         }
     }
 
