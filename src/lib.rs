@@ -128,6 +128,7 @@
 
 #[cfg(any(feature = "prices", feature = "usage"))]
 mod adapters;
+mod allowance;
 mod amount;
 mod charge;
 mod clock;
@@ -144,15 +145,18 @@ mod registry;
 mod report;
 mod reservation;
 mod scope;
+mod slot;
 mod subject;
 mod sync;
 mod time;
 mod window;
+mod workflow;
 
 #[cfg(feature = "prices")]
 pub use adapters::prices::{ListedPrice, PriceFault, PriceFileError, PriceTable, SkippedPrice, UnlistedModel};
 #[cfg(feature = "usage")]
 pub use adapters::usage::{EVENT_BYTES_MAX, ReportedUsage, StreamEnd, UsageApi, UsageError, UsageStream};
+pub use allowance::Allowance;
 pub use amount::{AmountError, Cap, Cost, NANOS_PER_USD, Ratio, Resource, Unit};
 pub use clock::{Clock, ManualClock, TimeSource};
 pub use cost::{
@@ -168,13 +172,15 @@ pub use reservation::{
     Actual, DetachedHold, ExtendError, Hold, RefundError, Reservation, ReserveError, SettleError, SplitError,
     UnknownHold,
 };
-pub use scope::{AffordError, ChargeError, RecordError, Scope, ScopeError, Subjects};
+pub use scope::{AffordError, ChargeError, Ended, RecordError, Scope, ScopeError, Subjects};
+pub use slot::{Slot, SlotError};
 pub use subject::{NAME_BYTES_MAX, SUBJECT_ID_BYTES_MAX, Subject, SubjectError, is_name};
 pub use time::{Timestamp, TimestampError};
 pub use window::{
     Bounds, Calendar, Countdown, Grid, Period, PeriodError, Span, TimeOfDay, Weekday, Window, WindowError, Zone,
     ZoneError,
 };
+pub use workflow::{Counted, Progress, StepError, Workflow, WorkflowError, WorkflowSpec};
 
 /// The README's program runs.
 #[cfg(doctest)]

@@ -26,12 +26,15 @@ const FLOORS: &[(&str, u8)] = &[
     // 4, charging.
     ("charge", 4),
     // 5, the face.
+    ("allowance", 5),
     ("engine", 5),
     ("event", 5),
     ("refusal", 5),
     ("report", 5),
     ("reservation", 5),
     ("scope", 5),
+    ("slot", 5),
+    ("workflow", 5),
     // 6, edges.
     ("adapters", 6),
 ];

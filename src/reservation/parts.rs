@@ -64,6 +64,17 @@ impl Part {
     }
 }
 
+impl Part {
+    /// Marks what it has charged as held.
+    pub(super) fn mark_held(&self) {
+        for (seat, &window) in self.plan.seats.iter().zip(&self.windows) {
+            if let Some(amount @ 1..) = self.cost.amount(seat.resource) {
+                seat.meter.hold(window, amount);
+            }
+        }
+    }
+}
+
 /// What a part has charged so far, and whether it is held.
 #[derive(Clone, Copy)]
 pub(super) enum Before<'a> {
