@@ -147,7 +147,7 @@ mod window;
 pub use amount::{AmountError, Cap, Cost, NANOS_PER_USD, Ratio, Resource, Unit};
 pub use clock::{Clock, ManualClock, TimeSource};
 pub use cost::{CostError, Estimate, EstimateError, Price, Rates, Rounding, TokenClass, Unknown, Usage, Weights};
-pub use engine::{Component, Engine, EngineBuilder, FailurePolicy, OnFailure, UnknownResource};
+pub use engine::{Component, Engine, EngineBuilder, FailurePolicy, OnFailure, Swept, UnknownResource};
 pub use event::{BudgetName, Event, EventKind, Events, Standing};
 pub use holds::{HoldId, HoldIdError};
 pub use policy::{Enforcement, GroupChoice, Limit, Policy, PolicyBuilder, PolicyCause, PolicyError, Source, Warn};

@@ -51,6 +51,16 @@ pub(crate) struct Meter {
     layout: Layout,
 }
 
+/// What a budget that is made anew, after it was evicted or may have been, must know of what was before. Window numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Past {
+    /// The first window in which it was certainly not charged.
+    pub(crate) start: i64,
+    /// The windows on both sides of the last gap, as in [`Meter`].
+    pub(crate) left: i64,
+    pub(crate) landed: i64,
+}
+
 /// What a settlement did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Settled {
@@ -66,16 +76,28 @@ impl Meter {
     /// It has seen no window yet, so its words stand a year back: a clock that is set back a little finds every window later. Not further
     /// back, so that a clock that stood at 1970 when the budget was made finds today within reach.
     pub(crate) fn new(window: &Window, now: i64) -> Self {
+        let start = now.wrapping_sub(in_years(window, 1));
+        Self::starting(window, Past { start, left: start, landed: start })
+    }
+
+    /// An unused budget, asked for in window `now`, of which there may have been one before.
+    pub(crate) fn after(window: &Window, now: i64, Past { start, left, landed }: Past) -> Self {
+        // No further back than a new one; and where the gap is, within what the words can tell apart.
+        let (year, decades) = (now.saturating_sub(in_years(window, 1)), now.saturating_sub(in_years(window, 40)));
+        Self::starting(window, Past { start: start.max(year), left: left.max(decades), landed: landed.max(decades) })
+    }
+
+    fn starting(window: &Window, Past { start, left, landed }: Past) -> Self {
         let layout = Layout::of(window);
-        let year = window.shortest_micros().map_or(0, |shortest| (MICROS_PER_YEAR / shortest).max(1));
-        let unused = layout.pack(State { window: now.wrapping_sub(year), amount: 0 });
+        let at = |window| layout.pack(State { window, amount: 0 });
+        let unused = at(start);
         Self {
             word: AtomicU64::new(unused),
             held: AtomicU64::new(unused),
             ended: AtomicU64::new(unused),
             returned: AtomicU64::new(unused),
-            left: AtomicU64::new(unused),
-            landed: AtomicU64::new(unused),
+            left: AtomicU64::new(at(left)),
+            landed: AtomicU64::new(at(landed)),
             announced: [AtomicU64::new(unused), AtomicU64::new(unused)],
             undone: AtomicU32::new(0),
             joined: AtomicU8::new(0),
@@ -196,6 +218,24 @@ impl Meter {
         }
     }
 
+    /// Whether a new budget made in window `now` could stand in for it, and nobody could tell, as long as nobody else has it: nothing is charged,
+    /// held or told in the current window or in the one before it. What is remembered of windows before those is forgotten with it.
+    pub(crate) fn is_fresh(&self, now: i64) -> bool {
+        let [even, odd] = &self.announced;
+        [&self.word, &self.held, &self.ended, &self.returned, even, odd].into_iter().all(|word| {
+            let state = self.layout.unpack(word.load(Ordering::Acquire), now);
+            state.amount == 0 || state.window < now.saturating_sub(1)
+        })
+    }
+
+    /// The newest window in which something is charged, of those that are remembered, after the one since which there was no gap.
+    pub(crate) fn charged_last(&self, now: i64) -> Option<(i64, i64)> {
+        let state = |word: &AtomicU64| self.layout.unpack(word.load(Ordering::Acquire), now);
+        let charged = [&self.word, &self.ended].map(state).into_iter().filter(|state| state.amount > 0);
+        let window = charged.map(|state| state.window).max()?;
+        Some((state(&self.landed).window.min(window), window))
+    }
+
     /// Notes that `milestones` of `window` are told, and returns those of them that nobody had told: of all who reach a milestone one is told
     /// to tell it. Two windows are remembered; one before them has nothing to tell any more.
     pub(crate) fn announce(&self, window: i64, milestones: u64) -> u64 {
@@ -259,11 +299,17 @@ impl Meter {
         if amount > 0 {
             change(&self.ended, layout, window, |state| rule::accumulate(layout, state, window, amount));
         }
-        if opened > window.saturating_add(1) {
+        if opened > window.saturating_add(1) && !self.was_made_in(window, amount) {
             for (word, window) in [(&self.left, window), (&self.landed, opened)] {
                 change(word, layout, opened, |state| State { window: state.window.max(window), ..state });
             }
         }
+    }
+
+    /// Whether it was made in window `window`, not charged since, and told where the last gap is: see [`Meter::after`].
+    fn was_made_in(&self, window: i64, amount: u64) -> bool {
+        let number = |word: &AtomicU64| self.layout.unpack(word.load(Ordering::Acquire), window).window;
+        amount == 0 && number(&self.ended) == window && number(&self.landed) != window
     }
 
     fn ended_in(&self, window: i64) -> Option<u64> {
@@ -278,6 +324,11 @@ impl Meter {
             std::cmp::Ordering::Greater => None,
         }
     }
+}
+
+/// How many windows pass in so many years, at most; none of a lifetime.
+fn in_years(window: &Window, years: i64) -> i64 {
+    window.shortest_micros().map_or(0, |shortest| (years * MICROS_PER_YEAR / shortest).max(1))
 }
 
 /// A transition that cannot be refused.

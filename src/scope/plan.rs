@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::error::ScopeError;
 use super::subjects::Subjects;
 use crate::amount::{Cap, Cost, Resource};
@@ -88,8 +90,8 @@ impl Plan {
             let caps = in_force.policy.resolve(subject, &groups);
             let limits = in_force.policy.limits().iter().zip(&in_force.limits).enumerate();
             let limits: Vec<_> = limits.filter(|(_, (limit, _))| limit.kind() == subject.kind()).collect();
-            let rules: Vec<_> = limits.iter().map(|(_, (_, limit))| limit.rule).collect();
-            let meters = core.registry.budgets(subject, &rules, |window| window.index(now));
+            let rules: SmallVec<[_; 4]> = limits.iter().map(|(_, (_, limit))| limit.rule).collect();
+            let meters = core.registry.budgets(subject, &rules, now)?;
             for (((order, (rule, limit)), meter), (_, cap, _)) in limits.into_iter().zip(meters).zip(caps) {
                 let enforcement = if opened { open(rule.enforced()) } else { rule.enforced() };
                 let called = (Arc::clone(&limit.label), subject.clone());
