@@ -112,10 +112,13 @@ fn a_full_registry_finds_the_last_idle_place_and_does_not_sweep_for_each_id() {
 
 #[test]
 fn the_end_of_a_window_makes_room_at_once() {
-    let registry = Registry::new(2);
-    (1..=2).for_each(|number| pass(&registry, number, 7, 1).unwrap());
-    assert!(pass(&registry, 3, 7, 1).is_err() && pass(&registry, 3, 8, 1).is_err());
-    pass(&registry, 3, 9, 1).unwrap();
+    const MAX: usize = 1_000;
+    let registry = Registry::new(MAX as u64);
+    for number in 0..MAX {
+        pass(&registry, number, 7, 1).unwrap();
+    }
+    assert!(pass(&registry, MAX, 7, 1).is_err() && pass(&registry, MAX, 8, 1).is_err());
+    pass(&registry, MAX, 9, 1).unwrap();
 }
 
 /// Ids that share their bits under a hasher with fixed seeds, as an attacker would craft them if ours had such, fall on our shards evenly.
