@@ -272,6 +272,45 @@ fn eviction_is_unobservable() {
     assert!(evicted > 1_000, "only {evicted} were evicted: the test shows little");
 }
 
+/// The clock walks ahead and is set back, a little or far, and everything idle is evicted all the time. No subject gets more than its max for each
+/// window that time has ever reached, nor is it locked out once time has reached a new one.
+#[test]
+fn a_clock_that_is_set_back_finds_nothing_to_grant_again() {
+    let mut evicted = 0;
+    for round in 0..20 {
+        let seed = SEED ^ round << 8;
+        let (engine, clock, tokens) = rig(|builder| builder.max_subjects(100));
+        let mut random = Random(seed);
+        let minute = |at: Timestamp| at.as_micros().div_euclid(60_000_000);
+        let first = minute(clock.now());
+        let (mut furthest, mut admitted) = (first, [0_u64; 5]);
+        for step in 0..3_000 {
+            let now = clock.now();
+            let seconds = match random.below(10) {
+                0 => -(random.below(1_200) as i64),
+                1..4 => random.below(200) as i64,
+                _ => random.below(60) as i64,
+            };
+            let then = now.as_micros() + seconds * 1_000_000;
+            clock.set(Timestamp::from_micros(then.max(first * 60_000_000)));
+            let is_new = minute(clock.now()) > furthest + 1;
+            furthest = furthest.max(minute(clock.now()));
+            evicted += engine.sweep().evicted;
+            let subject = random.below(5) as usize;
+            let scope = engine.scope([format!("user:{subject}")]).unwrap();
+            let mut got = 0;
+            while scope.try_charge(tokens.of(5)).is_ok() {
+                got += 5;
+            }
+            assert!(got > 0 || !is_new, "locked out; seed {seed:#x}, step {step}");
+            admitted[subject] += got;
+            let windows = (furthest - first + 1) as u64;
+            assert!(admitted[subject] <= 10 * windows, "{admitted:?} in {windows}; seed {seed:#x}, step {step}");
+        }
+    }
+    assert!(evicted > 1_000, "only {evicted} were evicted: the test shows little");
+}
+
 fn one_step(
     engine: &Engine,
     (holds, receipts): &mut (Vec<Reservation>, Vec<Receipt>),
