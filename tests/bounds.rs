@@ -156,7 +156,7 @@ fn holds_that_are_kept_under_an_id_keep_their_subject_until_they_are_forgotten()
 #[test]
 fn eviction_beside_lookups_and_charges_loses_no_charge() {
     const THREADS: u64 = 8;
-    const SUBJECTS: u64 = 2_000;
+    const SUBJECTS: u64 = 500;
     const MAX: u64 = 1_000;
     let (engine, _, tokens) = rig(|builder| builder);
     let admitted: Vec<_> = (0..SUBJECTS).map(|_| AtomicU64::new(0)).collect();
@@ -172,15 +172,23 @@ fn eviction_beside_lookups_and_charges_loses_no_charge() {
         }
         let workers: Vec<_> = (0..THREADS)
             .map(|thread| {
-                let (engine, admitted, start) = (&engine, &admitted, &start);
+                let (engine, admitted, start, evicted) = (&engine, &admitted, &start, &evicted);
                 threads.spawn(move || {
                     let mut random = Random(SEED ^ thread);
                     for (number, admitted) in admitted.iter().enumerate() {
                         let name = format!("account:{number}");
+                        // Before anybody can have charged it, so that there is something to evict however the threads run.
+                        if thread == 0 {
+                            drop(engine.scope([&name]).unwrap());
+                            evicted.fetch_add(engine.sweep().evicted as u64, Ordering::Relaxed);
+                        }
                         start.wait();
                         for _ in 0..3 {
                             // Made, looked at and let go: idle, unless somebody else has charged it.
                             drop(engine.scope([&name]).unwrap().check());
+                            if random.below(2) == 0 {
+                                evicted.fetch_add(engine.sweep().evicted as u64, Ordering::Relaxed);
+                            }
                             let amount = 100 + random.below(100);
                             let scope = engine.scope([&name]).unwrap();
                             let went = match random.below(3) {
