@@ -113,6 +113,21 @@ fn milestones_are_told_exactly_once_under_threads() {
     }
 }
 
+/// A subject that gave everything back is as if new, but for what was told of it.
+#[test]
+fn eviction_makes_nothing_be_told_twice() {
+    for window in [Window::Minute, Window::Lifetime] {
+        let rig = rig(limit(window, 100));
+        for round in 0..2 {
+            let scope = rig.engine.scope(["user:8"]).unwrap();
+            drop(scope.reserve(rig.tokens.of(90)).unwrap());
+            assert_eq!(rig.names().len(), 1 - round, "{window}");
+            drop(scope);
+            assert_eq!(rig.engine.sweep().evicted, 0, "{window}");
+        }
+    }
+}
+
 #[test]
 fn a_full_queue_drops_and_counts_and_nobody_waits() {
     let clock = ManualClock::at(Timestamp::from_seconds(1_770_000_000));

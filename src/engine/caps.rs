@@ -214,7 +214,8 @@ impl Budget {
         let rule = in_force.rule;
         let index = rule.1.index(now);
         let meters = core.registry.budgets(subject, &[rule], now);
-        let current = meters.first().map_or(index, |meter| meter.peek(index).window);
+        let current =
+            meters.ok().and_then(|meters| meters.first().map(|meter| meter.peek(index).window)).unwrap_or(index);
         Ok(Self { label: Arc::clone(&in_force.label), rule, window: rule.1, current, policy_cap })
     }
 
