@@ -1,17 +1,21 @@
 //! Accounts with windows: one subject each, of a kind of its own, and a limit for each window.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use encumber::{
-    BudgetUsage, Cap, ChargeError, Clock, Cost, Engine, Limit, Policy, Rates, RecordError, Refusal, Reservation,
-    Resource, Retry, Scope, ScopeError, SettleError, Status, Subject, Unit, Window,
+    BudgetUsage, Cap, ChargeError, Clock, Component, Cost, DetachedHold, Engine, FailurePolicy, Limit, OnFailure,
+    Policy, Rates, Receipt, RecordError, Refusal, ReserveError, Resource, Retry, Scope, ScopeError, SettleError,
+    Status, Subject, Unit, Window,
 };
 use serde_json::{Map, Value, json};
 
 use crate::args::{self, Amount};
 use crate::{costs, windows};
+
+/// The time-to-live of holds in cases that name none, and how long settled ids are remembered.
+const FOR_EVER: Duration = Duration::from_secs(1_000 * 366 * 86_400);
 
 /// The accounts of a case in one engine.
 pub(crate) struct Accounts {
@@ -20,8 +24,11 @@ pub(crate) struct Accounts {
     exact: bool,
     zero_is_unlimited: bool,
     declared: Mutex<Vec<Account>>,
-    /// By id. An id's own lock is held while it is reserved, never while a reservation is settled.
-    holds: Mutex<HashMap<String, Arc<Slot>>>,
+    hold_ttl: Duration,
+    /// Which keys an id was reserved for: what results show, nothing that decides.
+    keys_of: Mutex<HashMap<String, BTreeSet<String>>>,
+    /// The receipts that steps have told of.
+    told: Mutex<Vec<Receipt>>,
 }
 
 #[derive(Clone)]
@@ -39,18 +46,6 @@ struct Declared {
     cap: Cap,
     warn_at: Option<u64>,
     warn_percent: Option<u8>,
-}
-
-/// What an id names: a reservation, once one has been admitted under it.
-type Slot = Mutex<Option<Arc<Hold>>>;
-
-/// A reservation under the id that the case gave it.
-struct Hold {
-    keys: BTreeSet<String>,
-    amount: u64,
-    reservation: Reservation,
-    /// Whether an operation has ended it; the first that did gets to say so.
-    ended: AtomicBool,
 }
 
 /// Why there is no engine with these accounts.
@@ -80,9 +75,23 @@ impl Accounts {
             declared.push(Account { key: key.to_owned(), limits: limits.collect::<Result<_, _>>()?, kind });
         }
         let policy = policy(&declared, exact)?;
-        let engine = Engine::builder(policy).clock(clock).build();
+        let engine = Engine::builder(policy).clock(clock).remember_settled(FOR_EVER);
+        let engine = engine.failure_policy(failure_policy(setup)?).build();
         let units = engine.resource("units").map_err(|error| error.to_string())?;
-        Ok(Self { engine, units, exact, zero_is_unlimited, declared: declared.into(), holds: Mutex::default() })
+        let hold_ttl = match &setup["hold_ttl_s"] {
+            Value::Null => FOR_EVER,
+            ttl => Duration::from_secs(Amount::of(ttl).whole().ok_or(Unbuilt::Wrong("invalid_config"))?),
+        };
+        Ok(Self {
+            engine,
+            units,
+            exact,
+            zero_is_unlimited,
+            declared: declared.into(),
+            hold_ttl,
+            keys_of: Mutex::default(),
+            told: Mutex::default(),
+        })
     }
 
     pub(crate) fn check(&self, step: &Value) -> Result<Value, String> {
@@ -100,9 +109,9 @@ impl Accounts {
             },
         };
         Ok(match answer {
-            Ok(_) => json!({
+            Ok(admission) => json!({
                 "allowed": true, "violated": null, "violated_all": [], "resets_at": null, "retry_at": null,
-                "never_fits": false,
+                "never_fits": false, "degraded": admission.is_degraded(),
             }),
             Err(error) => self.refused(&error),
         })
@@ -126,8 +135,10 @@ impl Accounts {
 
     fn record_cost(&self, key: &str, cost: Cost) -> Value {
         match self.scope(&[key]).and_then(|scope| scope.record(cost).map_err(|error| record_error(&error))) {
-            Ok(receipt) => json!({ "ok": true, "recorded": receipt.charged().amount(self.units) }),
-            Err(error) => json!({ "error": error }),
+            Ok(receipt) => json!({
+                "ok": true, "recorded": receipt.charged().amount(self.units), "degraded": receipt.is_degraded(),
+            }),
+            Err(error) => json!({ "error": error, "degraded": self.is_degraded() }),
         }
     }
 
@@ -140,7 +151,7 @@ impl Accounts {
         };
         let answer = scope.try_charge(self.units.of(amount));
         let mut result = match answer {
-            Ok(_) => json!({ "allowed": true }),
+            Ok(admission) => json!({ "allowed": true, "degraded": admission.is_degraded() }),
             Err(error) => self.refused(&error),
         };
         merge(&mut result, &self.view(key, true));
@@ -176,40 +187,34 @@ impl Accounts {
         }
     }
 
-    /// Holds under an id: the same keys and amount again while it is open are the same hold, anything else is a conflict.
+    /// Holds under the case's id: the same keys and amount again while it is open are the same hold, anything else is a conflict.
     pub(crate) fn reserve(&self, step: &Value) -> Result<Value, String> {
         let (keys, id) = (args::texts(step, "keys")?, args::text(step, "id")?);
         let Some(amount) = args::amount(step, "amount")?.whole() else { return Ok(refused_for("invalid_amount")) };
         let asked: BTreeSet<String> = keys.iter().cloned().collect();
-        let slot = Arc::clone(lock(&self.holds).entry(id.to_owned()).or_default());
-        let mut slot = lock(&slot);
-        if let Some(hold) = &*slot {
-            let replayed = !hold.ended.load(Ordering::Acquire) && hold.keys == asked && hold.amount == amount;
-            return Ok(if replayed {
-                json!({ "allowed": true, "replayed": true, "per_key": self.per_key(&asked) })
-            } else {
-                json!({ "allowed": false, "replayed": false, "error": "conflict", "per_key": self.per_key(&asked) })
-            });
-        }
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-        let reserved = match self.scope(&keys) {
-            Ok(scope) => scope.reserve(self.units.of(amount)),
+        let scope = match self.scope(&keys) {
+            Ok(scope) => scope,
             Err(error) => return Ok(refused_for(error)),
         };
-        let mut result = match reserved {
-            Ok(reservation) => {
-                *slot =
-                    Some(Arc::new(Hold { keys: asked.clone(), amount, reservation, ended: AtomicBool::new(false) }));
-                json!({ "allowed": true, "blocked_by": [] })
+        let mut result = match scope.reserve_with_id(id, self.hold_ttl, self.units.of(amount)) {
+            Ok(hold) => {
+                lock(&self.keys_of).insert(id.to_owned(), asked.clone());
+                let degraded = hold.admission().is_degraded();
+                json!({ "allowed": true, "replayed": hold.is_replayed(), "blocked_by": [], "degraded": degraded })
             }
-            Err(error) => {
+            Err(ReserveError::Charge(error)) => {
+                let blocking = error.refusal().map(|refusal| blocked_by(refusal, &keys)).unwrap_or_default();
                 let mut result = self.refused(&error);
-                let blocking = error.refusal().map(|refusal| blocked_by(refusal, &keys));
-                result["blocked_by"] = json!(blocking.unwrap_or_default());
+                merge(&mut result, &json!({ "replayed": false, "blocked_by": blocking }));
                 result
             }
+            Err(ReserveError::Conflict | ReserveError::Settled) => {
+                json!({ "allowed": false, "replayed": false, "error": "conflict" })
+            }
+            Err(ReserveError::Id(_)) => return Ok(refused_for("invalid_id")),
+            Err(error) => return Err(error.to_string()),
         };
-        result["replayed"] = json!(false);
         result["per_key"] = self.per_key(&asked);
         Ok(result)
     }
@@ -217,40 +222,62 @@ impl Accounts {
     pub(crate) fn finalize(&self, step: &Value) -> Result<Value, String> {
         let ended = |outcome: &str| json!({ "outcome": outcome, "charged": 0, "overage": 0 });
         let Some(actual) = args::amount(step, "actual")?.whole() else { return Ok(ended("invalid_amount")) };
-        let Some(hold) = self.hold(args::text(step, "id")?) else { return Ok(ended("unknown")) };
-        let mut result = match hold.reservation.commit(self.units.of(actual)) {
-            Ok(_) if hold.ended.swap(true, Ordering::AcqRel) => ended("replayed"),
+        let id = args::text(step, "id")?;
+        let Some(hold) = self.hold(id) else { return Ok(ended("unknown")) };
+        let mut result = match hold.commit(self.units.of(actual)) {
+            // One receipt is one charge, however many calls it answers.
+            Ok(receipt) if self.told_before(&receipt) => ended("replayed"),
             Ok(receipt) => {
                 let amount = |cost: &Cost| cost.amount(self.units).unwrap_or(0);
                 let charged = amount(receipt.charged());
-                let overage = charged.saturating_sub(amount(&hold.reservation.held()));
-                json!({ "outcome": "settled", "charged": charged, "overage": overage })
+                let outcome = if hold.has_expired() { "settled_late" } else { "settled" };
+                json!({ "outcome": outcome, "charged": charged, "overage": charged.saturating_sub(amount(&hold.held())) })
             }
-            Err(SettleError::Conflict | SettleError::Committed) => ended("conflict"),
+            Err(SettleError::Conflict) => ended("conflict"),
             Err(SettleError::Released) => ended("already_released"),
             Err(error) => return Err(error.to_string()),
         };
-        result["per_key"] = self.per_key(&hold.keys);
+        result["per_key"] = self.per_key_of(id);
         Ok(result)
     }
 
     pub(crate) fn release(&self, step: &Value) -> Result<Value, String> {
-        let Some(hold) = self.hold(args::text(step, "id")?) else { return Ok(json!({ "outcome": "unknown" })) };
-        let outcome = match hold.reservation.release() {
-            Ok(()) => {
-                hold.ended.store(true, Ordering::Release);
-                "released"
-            }
+        let id = args::text(step, "id")?;
+        let Some(hold) = self.hold(id) else { return Ok(json!({ "outcome": "unknown" })) };
+        let outcome = match hold.release() {
+            Ok(()) => "released",
             Err(SettleError::Committed) => "already_settled",
             Err(SettleError::Released) => "already_released",
+            Err(SettleError::Expired) => "already_expired",
             Err(error) => return Err(error.to_string()),
         };
-        Ok(json!({ "outcome": outcome, "per_key": self.per_key(&hold.keys) }))
+        Ok(json!({ "outcome": outcome, "per_key": self.per_key_of(id) }))
     }
 
-    fn hold(&self, id: &str) -> Option<Arc<Hold>> {
-        let slot = Arc::clone(lock(&self.holds).get(id)?);
-        lock(&slot).clone()
+    /// The hold that the engine keeps under an id. A text that cannot be an id is the id of nothing.
+    fn hold(&self, id: &str) -> Option<DetachedHold> {
+        self.engine.resume(&id.parse().ok()?).ok()
+    }
+
+    /// Whether a step has told of this receipt; from now on one has.
+    fn told_before(&self, receipt: &Receipt) -> bool {
+        let mut told = lock(&self.told);
+        let before = told.contains(receipt);
+        told.extend((!before).then(|| receipt.clone()));
+        before
+    }
+
+    fn per_key_of(&self, id: &str) -> Value {
+        let keys = lock(&self.keys_of).get(id).cloned();
+        self.per_key(&keys.unwrap_or_default())
+    }
+
+    pub(crate) fn set_degraded(&self, component: Component, degraded: bool) {
+        self.engine.set_degraded(component, degraded);
+    }
+
+    fn is_degraded(&self) -> bool {
+        self.engine.degraded().is_some()
     }
 
     fn account(&self, key: &str) -> Option<Account> {
@@ -270,6 +297,7 @@ impl Accounts {
         let refusal = match error {
             ChargeError::Refused(refusal) => refusal,
             ChargeError::Scope(error) => return refused_for(scope_error(error)),
+            ChargeError::Degraded(_) => return json!({ "allowed": false, "error": "unavailable", "degraded": true }),
             _ => return refused_for("unknown_resource"),
         };
         let mut names = Vec::new();
@@ -309,7 +337,7 @@ impl Accounts {
             let name = account.limits.iter().find(|limit| limit.id == *budget.limit).map(|limit| limit.name.clone());
             windows.insert(name.unwrap_or_else(|| budget.limit.to_string()), shown(budget));
         }
-        let mut view = json!({ "windows": windows });
+        let mut view = json!({ "windows": windows, "degraded": self.is_degraded() });
         if let Some(first) = usage.first().filter(|_| flat || usage.len() == 1) {
             merge(&mut view, &shown(first));
         }
@@ -354,6 +382,26 @@ fn policy(accounts: &[Account], exact: bool) -> Result<Policy, Unbuilt> {
     policy.build().map_err(|_| Unbuilt::Wrong("invalid_config"))
 }
 
+/// What each operation does in an outage; `policy` says what differs from the default.
+fn failure_policy(setup: &Value) -> Result<FailurePolicy, Unbuilt> {
+    let mut policy = FailurePolicy::default();
+    for (operation, choice) in args::fields(setup, "policy")? {
+        let choice = match choice.as_str() {
+            Some("open") => OnFailure::Open,
+            Some("closed") => OnFailure::Closed,
+            _ => return Err(Unbuilt::Wrong("invalid_config")),
+        };
+        policy = match operation {
+            "check" => policy.check(choice),
+            "record" => policy.record(choice),
+            "reserve" | "consume" => policy.reserve(choice),
+            "paid_reset" | "reset" => policy.reset(choice),
+            unknown => return Err(format!("the runner does not know the operation {unknown:?} of a policy").into()),
+        };
+    }
+    Ok(policy)
+}
+
 /// The keys whose budgets had no room, in the order in which they were asked for.
 fn blocked_by(refusal: &Refusal, keys: &[&str]) -> Vec<String> {
     let mut blocking: Vec<_> = refusal.violations().map(|violation| violation.subject.id()).collect();
@@ -396,6 +444,7 @@ fn scope_error(error: &ScopeError) -> &'static str {
 fn record_error(error: &RecordError) -> &'static str {
     match error {
         RecordError::Scope(error) => scope_error(error),
+        RecordError::Degraded(_) => "unavailable",
         _ => "unknown_resource",
     }
 }

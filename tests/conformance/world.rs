@@ -1,15 +1,30 @@
 //! What a case acts on, and which code runs which operation.
 
-use encumber::{Clock, ManualClock, Timestamp};
+use encumber::{Clock, Component, ManualClock, Timestamp};
 use serde_json::{Value, json};
 
 use crate::accounts::{Accounts, Unbuilt};
 use crate::agents::Agents;
 use crate::spending::Spending;
-use crate::{args, costs, messages, parallel, windows};
+use crate::{args, costs, guards, messages, parallel, windows};
 
 /// Where the clock stands in a case that names no instant.
 const START: &str = "2026-04-03T00:00:00Z";
+
+/// What cases set up.
+const SETUP: [&str; 11] = [
+    "accounts",
+    "agents",
+    "exact",
+    "fallback",
+    "hierarchy",
+    "hold_ttl_s",
+    "mode",
+    "policy",
+    "profile",
+    "rounding",
+    "zero_means",
+];
 
 /// The engines of a case and their clock.
 pub(crate) struct World {
@@ -25,8 +40,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(case: &Value) -> Result<Self, String> {
         let setup = &case["setup"];
-        let known = ["accounts", "agents", "hierarchy", "zero_means", "exact", "mode", "profile", "rounding"];
-        args::known_fields(setup, &known)?;
+        args::known_fields(setup, &SETUP)?;
         let first = case["steps"].as_array().into_iter().flatten().find_map(|step| step["at"].as_str());
         let start = first.unwrap_or(START);
         let clock = ManualClock::at(start.parse().map_err(|error| format!("at: {error}"))?);
@@ -72,6 +86,8 @@ impl World {
             "reserve" => self.with_accounts(|accounts| accounts.reserve(args)),
             "finalize" => self.with_accounts(|accounts| accounts.finalize(args)),
             "release" => self.with_accounts(|accounts| accounts.release(args)),
+            "fault" => self.fault(args),
+            "billable_call" => guards::billable_call(args),
             "agent_consume" => self.agents.consume(args),
             "agent_check" => self.agents.check(args),
             "agent_status" => self.agents.status(args),
@@ -82,6 +98,24 @@ impl World {
             "spend_status" => self.with_spending(|spending| spending.spend_status(args)),
             unknown => Err(format!("the runner knows no operation {unknown:?}")),
         }
+    }
+
+    /// Something that the engine depends on fails, or is well again.
+    fn fault(&self, step: &Value) -> Result<Value, String> {
+        let down = match args::text(step, "mode")? {
+            "down" => true,
+            "up" => false,
+            mode => return Err(format!("the runner knows no mode {mode:?} of a fault")),
+        };
+        let component = match args::text(step, "component")? {
+            "store" => Component::Store,
+            "policy" | "limits" | "flags" | "config" => Component::Policy,
+            component => return Err(format!("the runner knows no component {component:?}")),
+        };
+        self.with_accounts(|accounts| {
+            accounts.set_degraded(component, down);
+            Ok(json!({ "ok": true, "degraded": down }))
+        })
     }
 
     fn now(&self) -> Timestamp {
