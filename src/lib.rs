@@ -109,7 +109,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `toml` | `Policy::from_toml` |
-//! | `json` | `Policy::from_json`, `Refusal::to_json` |
+//! | `json` | `Policy::from_json`, `Cap::from_json`, `Refusal::to_json` |
 //!
 //! None is on by default. A feature adds functions and changes no behaviour.
 //!
@@ -142,6 +142,8 @@ mod sync;
 mod time;
 mod window;
 
+#[cfg(feature = "json")]
+pub use amount::CapError;
 pub use amount::{AmountError, Cap, Cost, NANOS_PER_USD, Ratio, Resource, Unit};
 pub use clock::{Clock, ManualClock, TimeSource};
 pub use cost::{CostError, Estimate, EstimateError, Price, Rates, Rounding, TokenClass, Unknown, Usage, Weights};

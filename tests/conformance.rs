@@ -42,9 +42,8 @@ const LACKING: [(&str, &str); 1] = [(
 )];
 
 /// Areas whose operations the engine does not have yet, each with what is missing.
-const NOT_YET: [(&str, &str); 11] = [
+const NOT_YET: [(&str, &str); 10] = [
     ("failure_policy", "locks and resets are not there yet"),
-    ("config_values", "limits from dynamic sources are not there yet"),
     ("feature_quota", "exempt subjects and handles of places are not there yet"),
     ("next_reset", "time zones and times of day are not there yet"),
     ("paid_reset", "paid resets are not there yet"),

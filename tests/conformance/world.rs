@@ -73,6 +73,7 @@ impl World {
             "price_cost" => Ok(costs::price_cost(args)),
             "accumulate" => costs::accumulate(args),
             "estimate_reserve" => Ok(costs::estimate_reserve(args)),
+            "parse_limit" => costs::parse_limit(args),
             "tier_limits" => costs::tier_limits(args),
             "limit_message" => messages::limit_message(args, self.now()),
             "llm_message" => messages::llm_message(args, self.now()),
