@@ -55,6 +55,8 @@ pub enum Source {
     Group(Box<str>),
     /// The limit's `max`.
     Default,
+    /// No limit refuses the subject: it is counted, and that is all ([`PolicyBuilder::exempt`]).
+    Exempt,
 }
 
 /// A rule: how much of a resource each subject of a kind may spend per window.
@@ -219,6 +221,8 @@ pub struct Policy {
     pub(crate) resources: Vec<(Box<str>, Unit)>,
     pub(crate) kinds: BTreeSet<Box<str>>,
     members: HashMap<Subject, Vec<Box<str>>>,
+    exempt: BTreeSet<Subject>,
+    exempt_groups: BTreeSet<Box<str>>,
     pub(crate) limits: Vec<Limit>,
     pub(crate) rates: Rates,
 }
@@ -283,21 +287,31 @@ impl Policy {
         kind == GLOBAL || self.kinds.contains(kind)
     }
 
+    /// Whether a subject that the host says is in `groups` is exempt from every limit, by itself or by a group that it is in.
+    pub fn is_exempt(&self, subject: &Subject, groups: &[&str]) -> bool {
+        self.exempt.contains(subject)
+            || !self.exempt_groups.is_empty()
+                && groups.iter().copied().chain(self.groups_of(subject)).any(|group| self.exempt_groups.contains(group))
+    }
+
     /// The tables by which usage is turned into amounts.
     pub fn rates(&self) -> &Rates {
         &self.rates
     }
 
     /// The caps in force for a subject that the host says is in `groups` besides those that the policy puts it in: for each limit on
-    /// its kind, in the policy's order, the limit, its cap and where the cap comes from. Empty when no limit is on its kind.
+    /// its kind, in the policy's order, the limit, its cap and where the cap comes from. Empty when no limit is on its kind. An exempt
+    /// subject is unlimited in all of them.
     pub fn resolve<'a>(&'a self, subject: &Subject, groups: &[&str]) -> Vec<(&'a Limit, Cap, Source)> {
+        let is_exempt = self.is_exempt(subject, groups);
         let mut groups = groups.to_vec();
         groups.extend(self.members.get(subject).into_iter().flatten().map(AsRef::<str>::as_ref));
         self.limits
             .iter()
             .filter(|limit| *limit.kind == *subject.kind())
             .map(|limit| {
-                let (cap, source) = limit.resolve(subject, &groups);
+                let unlimited = is_exempt.then_some((Cap::Unlimited, Source::Exempt));
+                let (cap, source) = unlimited.unwrap_or_else(|| limit.resolve(subject, &groups));
                 (limit, cap, source)
             })
             .collect()
@@ -310,6 +324,8 @@ pub struct PolicyBuilder {
     resources: Vec<(Box<str>, Unit)>,
     kinds: Vec<Box<str>>,
     groups: Vec<(Box<str>, Vec<Box<str>>)>,
+    exempt: Vec<Box<str>>,
+    exempt_groups: Vec<Box<str>>,
     limits: Vec<Limit>,
     rates: Rates,
 }
@@ -330,6 +346,35 @@ impl PolicyBuilder {
     /// Puts the subjects written in `members` (`user:7`) into a group.
     pub fn group<'a>(mut self, name: &str, members: impl IntoIterator<Item = &'a str>) -> Self {
         self.groups.push((name.into(), members.into_iter().map(Into::into).collect()));
+        self
+    }
+
+    /// Exempts the subject written `subject` (`user:4`): every limit on it counts what it uses and never refuses it, whatever entries
+    /// there are for it. Limits on the other subjects of a scope hold all the same, and what is unknown stays an error.
+    ///
+    /// ```
+    /// use encumber::{Cap, Engine, Limit, Policy, Unit, Window};
+    /// let policy = Policy::builder()
+    ///     .resource("calls", Unit::Count)
+    ///     .limit(Limit::new("user-day", "user", "calls", Window::Day, Cap::Max(1)))
+    ///     .exempt("user:4")
+    ///     .build()?;
+    /// let engine = Engine::new(policy);
+    /// let calls = engine.resource("calls")?;
+    /// let scope = engine.scope(["user:4"])?;
+    /// scope.try_charge(calls.of(5))?;
+    /// assert_eq!((scope.usage()?[0].used, scope.usage()?[0].cap), (5, Cap::Unlimited));
+    /// assert!(engine.resource("cals").is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn exempt(mut self, subject: &str) -> Self {
+        self.exempt.push(subject.into());
+        self
+    }
+
+    /// Exempts every member of `group`, as [`PolicyBuilder::exempt`] does one subject.
+    pub fn exempt_group(mut self, group: &str) -> Self {
+        self.exempt_groups.push(group.into());
         self
     }
 
@@ -381,7 +426,10 @@ impl PolicyBuilder {
             }
             kinds.insert(limit.kind.clone());
         }
-        Ok(Policy { resources: self.resources, kinds, members, limits: self.limits, rates: self.rates })
+        let exempt = exempt_subjects(&self.exempt, &kinds)?;
+        let exempt_groups = exempt_groups(&self.exempt_groups)?;
+        let (resources, limits, rates) = (self.resources, self.limits, self.rates);
+        Ok(Policy { resources, kinds, members, exempt, exempt_groups, limits, rates })
     }
 }
 
@@ -404,6 +452,32 @@ fn members(groups: &[(Box<str>, Vec<Box<str>>)]) -> Result<HashMap<Subject, Vec<
         }
     }
     Ok(members)
+}
+
+fn exempt_subjects(texts: &[Box<str>], kinds: &BTreeSet<Box<str>>) -> Result<BTreeSet<Subject>, Fault> {
+    let mut exempt = BTreeSet::new();
+    for (index, text) in texts.iter().enumerate() {
+        let fault = |cause| Fault::at(Place::Exempt(index), cause);
+        let subject: Subject = text.parse().map_err(|e| fault(PolicyCause::Subject(e)))?;
+        if subject.kind() != GLOBAL && !kinds.contains(subject.kind()) {
+            return Err(fault(PolicyCause::UnknownKind(subject.kind().into())));
+        }
+        if !exempt.insert(subject) {
+            return Err(fault(PolicyCause::Duplicate(text.clone())));
+        }
+    }
+    Ok(exempt)
+}
+
+fn exempt_groups(groups: &[Box<str>]) -> Result<BTreeSet<Box<str>>, Fault> {
+    let mut exempt = BTreeSet::new();
+    for (index, group) in groups.iter().enumerate() {
+        named(group, || Place::ExemptGroup(index))?;
+        if !exempt.insert(group.clone()) {
+            return Err(Fault::at(Place::ExemptGroup(index), PolicyCause::Duplicate(group.clone())));
+        }
+    }
+    Ok(exempt)
 }
 
 type LimitFault<'a> = (&'static str, Option<&'a str>, PolicyCause);
@@ -464,6 +538,8 @@ enum Place {
     Resource(Box<str>),
     Kind(usize),
     Group { name: Box<str>, member: Option<usize> },
+    Exempt(usize),
+    ExemptGroup(usize),
     Limit { index: usize, field: &'static str, entry: Option<Box<str>> },
 }
 
@@ -474,6 +550,8 @@ impl fmt::Display for Place {
             Self::Kind(index) => write!(f, "kinds[{index}]"),
             Self::Group { name, member: None } => write!(f, "groups.{}", key(name)),
             Self::Group { name, member: Some(index) } => write!(f, "groups.{}[{index}]", key(name)),
+            Self::Exempt(index) => write!(f, "exempt[{index}]"),
+            Self::ExemptGroup(index) => write!(f, "exempt_groups[{index}]"),
             Self::Limit { index, field, entry: None } => write!(f, "limits[{index}].{field}"),
             Self::Limit { index, field, entry: Some(entry) } => write!(f, "limits[{index}].{field}.{}", key(entry)),
         }
@@ -574,6 +652,8 @@ pub enum PolicyCause {
         /// The limit's kind.
         kind: Box<str>,
     },
+    /// An exempt subject of a kind that is neither declared nor limited.
+    UnknownKind(Box<str>),
     /// A warning percentage outside 1 to 100.
     Percent(Box<str>),
     /// A time zone other than UTC.
@@ -600,6 +680,7 @@ impl fmt::Display for PolicyCause {
             }
             Self::Subject(error) => error.fmt(f),
             Self::WrongKind { subject, kind } => write!(f, "{subject:?} is not of the limit's kind, {kind:?}"),
+            Self::UnknownKind(kind) => write!(f, "the kind of subject {kind:?} is neither declared nor limited"),
             Self::Percent(found) => write!(f, "a warning is a percentage from 1 to 100, not {found}"),
             Self::TimeZone(zone) => {
                 write!(f, "the time zone {zone:?} is not available: only \"UTC\" is in this version")

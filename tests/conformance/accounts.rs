@@ -15,7 +15,7 @@ use crate::args::{self, Amount};
 use crate::{costs, windows};
 
 /// The time-to-live of holds in cases that name none, and how long settled ids are remembered.
-const FOR_EVER: Duration = Duration::from_secs(1_000 * 366 * 86_400);
+pub(crate) const FOR_EVER: Duration = Duration::from_secs(1_000 * 366 * 86_400);
 
 /// The accounts of a case in one engine.
 pub(crate) struct Accounts {
@@ -27,8 +27,8 @@ pub(crate) struct Accounts {
     hold_ttl: Duration,
     /// Which keys an id was reserved for: what results show, nothing that decides.
     keys_of: Mutex<HashMap<String, BTreeSet<String>>>,
-    /// The receipts that steps have told of.
-    told: Mutex<Vec<Receipt>>,
+    /// By id, the receipt that a step has told of.
+    told: Mutex<HashMap<String, Receipt>>,
 }
 
 #[derive(Clone)]
@@ -226,7 +226,7 @@ impl Accounts {
         let Some(hold) = self.hold(id) else { return Ok(ended("unknown")) };
         let mut result = match hold.commit(self.units.of(actual)) {
             // One receipt is one charge, however many calls it answers.
-            Ok(receipt) if self.told_before(&receipt) => ended("replayed"),
+            Ok(receipt) if self.told_before(id, &receipt) => ended("replayed"),
             Ok(receipt) => {
                 let amount = |cost: &Cost| cost.amount(self.units).unwrap_or(0);
                 let charged = amount(receipt.charged());
@@ -259,12 +259,9 @@ impl Accounts {
         self.engine.resume(&id.parse().ok()?).ok()
     }
 
-    /// Whether a step has told of this receipt; from now on one has.
-    fn told_before(&self, receipt: &Receipt) -> bool {
-        let mut told = lock(&self.told);
-        let before = told.contains(receipt);
-        told.extend((!before).then(|| receipt.clone()));
-        before
+    /// Whether a step has told of this receipt of the id's hold; from now on one has.
+    fn told_before(&self, id: &str, receipt: &Receipt) -> bool {
+        lock(&self.told).insert(id.to_owned(), receipt.clone()).is_some_and(|told| told == *receipt)
     }
 
     fn per_key_of(&self, id: &str) -> Value {

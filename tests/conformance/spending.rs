@@ -116,6 +116,8 @@ impl Spending {
             Some((_, cap, Source::Subject)) => (cap, "user"),
             Some((_, cap, Source::Group(_))) => (cap, "group"),
             Some((_, cap, Source::Default)) => (cap, "default"),
+            // Cases of this area exempt nobody.
+            Some((_, cap, Source::Exempt)) => (cap, "exempt"),
             None => (Cap::Unlimited, "disabled"),
         };
         let limited = match org {

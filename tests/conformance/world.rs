@@ -1,22 +1,26 @@
 //! What a case acts on, and which code runs which operation.
 
-use encumber::{Clock, Component, ManualClock, Timestamp};
-use serde_json::{Value, json};
+use std::time::Duration;
+
+use encumber::{Clock, Component, ManualClock, Timestamp, Window};
+use serde_json::{Map, Value, json};
 
 use crate::accounts::{Accounts, Unbuilt};
 use crate::agents::Agents;
+use crate::features::Features;
 use crate::spending::Spending;
-use crate::{args, costs, guards, messages, parallel, windows};
+use crate::{args, costs, guards, interleave, messages, parallel, windows};
 
 /// Where the clock stands in a case that names no instant.
 const START: &str = "2026-04-03T00:00:00Z";
 
 /// What cases set up.
-const SETUP: [&str; 11] = [
+const SETUP: [&str; 12] = [
     "accounts",
     "agents",
     "exact",
     "fallback",
+    "features",
     "hierarchy",
     "hold_ttl_s",
     "mode",
@@ -28,10 +32,12 @@ const SETUP: [&str; 11] = [
 
 /// The engines of a case and their clock.
 pub(crate) struct World {
+    setup: Value,
     clock: ManualClock,
     accounts: Result<Accounts, &'static str>,
     agents: Agents,
     spending: Result<Spending, &'static str>,
+    features: Result<Features, &'static str>,
     zero_is_unlimited: bool,
     /// Whether the case says that it is about exact arithmetic, not about the dialect's.
     exact: bool,
@@ -46,25 +52,66 @@ impl World {
         let clock = ManualClock::at(start.parse().map_err(|error| format!("at: {error}"))?);
         let exact = costs::says_exact(setup) || names_exact_mode(case);
         Ok(Self {
+            setup: setup.clone(),
             accounts: built(Accounts::new(setup, Clock::manual(&clock), exact))?,
             agents: Agents::new(setup, &clock)?,
             spending: built(Spending::new(&setup["hierarchy"], clock.clone()))?,
+            features: built(Features::new(setup, Clock::manual(&clock)))?,
             zero_is_unlimited: setup["zero_means"] == "unlimited",
             exact,
             clock,
         })
     }
 
-    /// Runs one step at its instant.
-    pub(crate) fn step(&self, step: &Value) -> Result<Value, String> {
+    /// Another world at this instant, with `own` over this one's setup.
+    pub(crate) fn with_setup(&self, own: Map<String, Value>) -> Result<Self, String> {
+        let mut setup = self.setup.as_object().cloned().unwrap_or_default();
+        setup.extend(own);
+        let now = windows::shown(self.now());
+        Self::new(&json!({ "setup": setup, "steps": [{ "at": now }] }))
+    }
+
+    /// Runs one step at its instant. A schedule is judged by what it sees under way, so it is told what is expected.
+    pub(crate) fn step(&self, step: &Value, expected: &Value) -> Result<Value, String> {
         if !step["at"].is_null() {
             self.clock.set(args::instant(step, "at")?);
         }
         let (op, args) = (args::text(step, "op")?, &step["args"]);
-        if op == "parallel" { parallel::parallel(args, |op, args| self.run(op, args)) } else { self.run(op, args) }
+        match op {
+            "parallel" => parallel::parallel(args, |op, args| self.run(op, args)),
+            "interleave" => interleave::interleave(self, args, expected),
+            _ => self.run(op, args),
+        }
     }
 
-    fn run(&self, op: &str, args: &Value) -> Result<Value, String> {
+    pub(crate) fn setup(&self) -> &Value {
+        &self.setup
+    }
+
+    pub(crate) fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+
+    /// To the next start of a week, unless one is now.
+    pub(crate) fn to_monday(&self) {
+        if let Some(week) = Window::Week.bounds(self.now()).filter(|week| week.start < self.now()) {
+            self.clock.set(week.end);
+        }
+    }
+
+    /// To the end of the first window of an account that has one; of the day, when it has none.
+    pub(crate) fn to_next_window(&self, key: &str) {
+        let now = self.now();
+        let ends = self.with_accounts(|accounts| accounts.usage(&json!({ "key": key })));
+        let ends = ends.ok().and_then(|usage| usage["windows"].as_object().cloned());
+        let ends = ends.into_iter().flatten().filter_map(|(_, budget)| budget["resets_at"].as_str()?.parse().ok());
+        let next = ends.min().or(Window::Day.bounds(now).map(|day| day.end));
+        if let Some(then) = next {
+            self.clock.advance(then.saturating_since(now));
+        }
+    }
+
+    pub(crate) fn run(&self, op: &str, args: &Value) -> Result<Value, String> {
         match op {
             "period_bounds" => Ok(windows::period_bounds(args, self.now())),
             "window_label" => Ok(windows::window_label(args, self.now())),
@@ -97,6 +144,13 @@ impl World {
             "resolve_limit" => self.with_spending(|spending| spending.resolve_limit(args)),
             "spend" => self.with_spending(|spending| spending.spend(args)),
             "spend_status" => self.with_spending(|spending| spending.spend_status(args)),
+            "feature_check" => self.with_features(|features| features.check(args)),
+            "feature_reserve" => self.with_features(|features| features.reserve(args)),
+            "feature_release" => self.with_features(|features| features.release(args)),
+            "feature_record" => self.with_features(|features| features.record(args)),
+            "feature_usage" => self.with_features(|features| features.usage(args)),
+            "feature_set" => self.with_features(|features| features.set(args)),
+            "feature_quota_view" => self.with_features(|features| features.quota_view(args)),
             unknown => Err(format!("the runner knows no operation {unknown:?}")),
         }
     }
@@ -129,6 +183,10 @@ impl World {
 
     fn with_spending(&self, run: impl FnOnce(&Spending) -> Result<Value, String>) -> Result<Value, String> {
         self.spending.as_ref().map_or_else(|error| Ok(json!({ "error": error })), run)
+    }
+
+    fn with_features(&self, run: impl FnOnce(&Features) -> Result<Value, String>) -> Result<Value, String> {
+        self.features.as_ref().map_or_else(|error| Ok(json!({ "allowed": false, "error": error })), run)
     }
 }
 
