@@ -110,6 +110,7 @@
 //! |---|---|
 //! | `toml` | `Policy::from_toml` |
 //! | `json` | `Policy::from_json`, `Cap::from_json`, `Refusal::to_json` |
+//! | `time-zones` | [`Zone`]s other than UTC |
 //!
 //! None is on by default. A feature adds functions and changes no behaviour.
 //!
@@ -159,7 +160,10 @@ pub use reservation::{
 pub use scope::{AffordError, ChargeError, RecordError, Scope, ScopeError, Subjects};
 pub use subject::{NAME_BYTES_MAX, SUBJECT_ID_BYTES_MAX, Subject, SubjectError, is_name};
 pub use time::{Timestamp, TimestampError};
-pub use window::{Bounds, Countdown, Grid, Period, PeriodError, Window, WindowError};
+pub use window::{
+    Bounds, Calendar, Countdown, Grid, Period, PeriodError, Span, TimeOfDay, Weekday, Window, WindowError, Zone,
+    ZoneError,
+};
 
 /// The README's program runs.
 #[cfg(doctest)]

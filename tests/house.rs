@@ -125,6 +125,11 @@ fn only_live_knows_arc_swap_and_only_the_registry_knows_the_map() {
 }
 
 #[test]
+fn only_the_rules_of_zones_know_jiff() {
+    assert_eq!(files_with(&["jiff::"]), ["src/window/zone/iana.rs", "src/window/zone_tests.rs"]);
+}
+
+#[test]
 fn there_is_one_compare_and_swap() {
     let sites: usize = sources().iter().map(|source| source.text.matches("compare_exchange").count()).sum();
     assert_eq!((sites, files_with(&["compare_exchange"])), (1, vec!["src/meter/mod.rs".to_owned()]));

@@ -1,9 +1,12 @@
 //! Policies from text: what is read, and that each fault is refused with its line, key and cause.
 
 use encumber::{
-    Cap, ChargeError, Cost, Enforcement, Engine, GroupChoice, ManualClock, Policy, PolicyError, Source, Subject,
-    Subjects, Timestamp, TokenClass, Unit, Usage, Warn, Window,
+    Cap, ChargeError, Cost, Enforcement, Engine, GroupChoice, ManualClock, Policy, PolicyCause, PolicyError, Source,
+    Subject, Subjects, Timestamp, TokenClass, Unit, Usage, Warn, Weekday, Window, WindowError, ZoneError,
 };
+
+#[cfg(feature = "time-zones")]
+use encumber::Zone;
 
 const TEAM: &str = include_str!("../policies/team.toml");
 
@@ -142,7 +145,8 @@ fn each_fault_names_its_line_key_and_cause() {
         ("tokens = ", "tokens = \"tons\"", "resources.tokens: expected \"usd\" or \"count\", found \"tons\""),
         ("tokens = ", "\"to kens\" = \"count\"", "cost.tokens"),
         ("window      =", "window = \"fortnight\"", "\"fortnight\" is not a window"),
-        ("window      =", "window = \"rolling 5h\"", "not in this version"),
+        ("window      =", "window = \"rolling\"", "\"rolling 5h\" or \"5h from first use\""),
+        ("window      =", "window = \"rolling 1mo\"", "limits[0].window: a window of \"rolling 1mo\" cannot be held"),
         ("window      =", "window = \"0h\"", "\"0h\" is not a window"),
         ("max         =", "max = -1", "limits[0].max: \"-1\" is not a non-negative number"),
         ("max         =", "max = nan", "found a float"),
@@ -160,7 +164,24 @@ fn each_fault_names_its_line_key_and_cause() {
         ("enforcement =", "enforcement = \"firm\"", "\"hard\", \"soft\" or \"shadow\""),
         ("warn        =", "warn = [80, 101]", "limits[0].warn[1]: expected a percentage from 1 to 100, found 101"),
         ("warn        =", "warn = [0]", "percentage from 1 to 100"),
-        ("time_zone   =", "time_zone = \"Europe/Berlin\"", "only \"UTC\""),
+        (
+            "time_zone   =",
+            "week_start = \"sunday\"",
+            "limits[0].week_start: a day window has no week_start: a week has one",
+        ),
+        ("time_zone   =", "month_day = 15", "limits[0].month_day: a day window has no month_day"),
+        ("time_zone   =", "month_day = 0", "limits[0].month_day: a month starts on a day from 1 to 31, not 0"),
+        ("time_zone   =", "month_day = 300", "limits[0].month_day: expected a day from 1 to 31, found 300"),
+        ("time_zone   =", "month_day = \"15\"", "limits[0].month_day: expected a day from 1 to 31, found \"15\""),
+        ("time_zone   =", "reset_at = \"9:30\"", "limits[0].reset_at: \"9:30\" is not a time of day"),
+        (
+            "time_zone   =",
+            "reset_at = 09:30:00",
+            "limits[0].reset_at: expected a string, found a date (write it as a string)",
+        ),
+        ("time_zone   =", "time_zone = 1", "limits[0].time_zone: expected a string, found 1"),
+        ("anchor = ", "reset_at = \"09:30\"", "limits[1].reset_at: a 5h window has no reset_at"),
+        ("anchor = ", "week_start = \"someday\"", "limits[1].week_start: \"someday\" is not a day of the week"),
         ("groups      =", "groups = { heavy = \"lots\" }", "limits[0].groups.heavy: \"lots\" is not"),
         (
             "subjects    =",
@@ -195,6 +216,81 @@ fn each_fault_names_its_line_key_and_cause() {
         let error = fault(line, replacement);
         assert!(error.to_string().contains(expected), "{replacement}\n  says {error}\n  not  {expected}");
     }
+}
+
+/// A policy of one limit with these keys besides the needed ones.
+fn one_limit(keys: &str) -> Result<Window, PolicyError> {
+    let text = format!(
+        "[resources]\ncalls = \"count\"\n[[limits]]\nid = \"x\"\nsubject = \"user\"\nresource = \"calls\"\nmax = 1\n{keys}"
+    );
+    Policy::from_toml(&text).map(|policy| policy.limits()[0].window())
+}
+
+#[test]
+fn windows_of_a_calendar_have_settings() {
+    let late = |window: Window| window.reset_at("09:30:15".parse().unwrap()).unwrap();
+    let sunday = Window::Week.week_starts(Weekday::Sunday).unwrap();
+    let cases = [
+        ("window = \"week\"\nweek_start = \"sunday\"", sunday),
+        ("window = \"week\"\nreset_at = \"09:30:15\"\nweek_start = \"sunday\"", late(sunday)),
+        ("window = \"month\"\nmonth_day = 15", Window::Month.month_day(15).unwrap()),
+        ("window = \"3mo\"\nmonth_day = 31", "3mo".parse::<Window>().unwrap().month_day(31).unwrap()),
+        ("window = \"day\"\nreset_at = \"09:30:15\"", late(Window::Day)),
+        ("window = \"month\"\nmonth_day = 1\nreset_at = \"00:00\"\ntime_zone = \"UTC\"", Window::Month),
+        ("window = \"rolling 5h\"\ntime_zone = \"UTC\"", Window::rolling(18_000).unwrap()),
+        ("window = \"5h from first use\"", Window::from_first_use(18_000).unwrap()),
+    ];
+    for (keys, window) in cases {
+        assert_eq!(one_limit(keys), Ok(window), "{keys}");
+    }
+    for window in ["minute", "hour", "5h", "1d", "lifetime", "rolling 5h", "5h from first use"] {
+        for setting in ["week_start = \"sunday\"", "month_day = 15", "reset_at = \"09:30\""] {
+            let error = one_limit(&format!("window = \"{window}\"\n{setting}")).unwrap_err();
+            let cause = matches!(error.cause(), PolicyCause::Window(WindowError::Setting { .. }));
+            assert!(cause && error.line() == Some(9), "{window} {setting}: {error}");
+        }
+    }
+}
+
+#[cfg(feature = "time-zones")]
+#[test]
+fn a_limit_has_a_time_zone() {
+    let berlin = Zone::new("Europe/Berlin").unwrap();
+    let zoned = "time_zone = \"Europe/Berlin\"";
+    assert_eq!(one_limit(&format!("window = \"day\"\n{zoned}")).unwrap(), Window::Day.in_zone(berlin).unwrap());
+    let unknown = one_limit("window = \"day\"\ntime_zone = \"Europe/Berln\"").unwrap_err();
+    assert_eq!((unknown.line(), unknown.key()), (Some(9), "limits[0].time_zone"));
+    assert!(matches!(unknown.cause(), PolicyCause::TimeZone(ZoneError::Unknown(_))), "{unknown}");
+    for window in ["hour", "5h", "1d", "lifetime", "rolling 5h", "5h from first use"] {
+        let error = one_limit(&format!("window = \"{window}\"\n{zoned}")).unwrap_err();
+        assert!(error.to_string().contains(&format!("a {window} window has no time_zone")), "{error}");
+    }
+}
+
+/// Rollover at local midnight, in the engine.
+#[cfg(feature = "time-zones")]
+#[test]
+fn a_day_of_23_hours_is_one_window() {
+    let text = FULL.replace("\"UTC\"", "\"Europe/Berlin\"").replace("\"soft\"", "\"hard\"");
+    let clock = ManualClock::at("2026-03-28T23:00:00Z".parse().unwrap());
+    let engine = Engine::builder(Policy::from_toml(&text).unwrap()).clock(&clock).build();
+    let usd = engine.resource("usd").unwrap();
+    let scope = engine.scope(["user:7"]).unwrap();
+    scope.try_charge(usd.of(25_500_000_000)).unwrap();
+    clock.set("2026-03-29T21:59:59.999Z".parse().unwrap());
+    let refusal = scope.try_charge(usd.of(1)).unwrap_err().into_refusal().unwrap();
+    assert_eq!(refusal.primary().resets_at, Some("2026-03-29T22:00:00Z".parse().unwrap()));
+    assert!(refusal.http().headers[0].1.ends_with(";w=82800"), "{:?}", refusal.http());
+    clock.set("2026-03-29T22:00:00Z".parse().unwrap());
+    scope.try_charge(usd.of(25_500_000_000)).unwrap();
+}
+
+#[cfg(not(feature = "time-zones"))]
+#[test]
+fn without_the_feature_there_is_no_zone_but_utc() {
+    let error = one_limit("window = \"day\"\ntime_zone = \"Europe/Berlin\"").unwrap_err();
+    assert!(matches!(error.cause(), PolicyCause::TimeZone(ZoneError::NotBuiltIn(_))), "{error}");
+    assert!(error.to_string().contains("the crate's feature \"time-zones\""), "{error}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::fmt;
 use crate::amount::{AmountError, Cap, Unit};
 use crate::cost::Rates;
 use crate::subject::{GLOBAL, NAME_RULE, Subject, SubjectError, is_name};
-use crate::window::{Window, WindowError};
+use crate::window::{Window, WindowError, ZoneError};
 
 #[cfg(feature = "json")]
 mod json;
@@ -630,7 +630,7 @@ pub enum PolicyCause {
     Duplicate(Box<str>),
     /// A limit on a resource that the policy does not declare.
     UndeclaredResource(Box<str>),
-    /// An unknown window.
+    /// An unknown window, or a setting that the window does not have.
     Window(WindowError),
     /// An amount that cannot be read.
     Amount(AmountError),
@@ -656,8 +656,8 @@ pub enum PolicyCause {
     UnknownKind(Box<str>),
     /// A warning percentage outside 1 to 100.
     Percent(Box<str>),
-    /// A time zone other than UTC.
-    TimeZone(Box<str>),
+    /// A time zone that does not exist, or one other than UTC without the feature `time-zones`.
+    TimeZone(ZoneError),
 }
 
 impl fmt::Display for PolicyCause {
@@ -682,9 +682,7 @@ impl fmt::Display for PolicyCause {
             Self::WrongKind { subject, kind } => write!(f, "{subject:?} is not of the limit's kind, {kind:?}"),
             Self::UnknownKind(kind) => write!(f, "the kind of subject {kind:?} is neither declared nor limited"),
             Self::Percent(found) => write!(f, "a warning is a percentage from 1 to 100, not {found}"),
-            Self::TimeZone(zone) => {
-                write!(f, "the time zone {zone:?} is not available: only \"UTC\" is in this version")
-            }
+            Self::TimeZone(error) => error.fmt(f),
         }
     }
 }

@@ -4,7 +4,7 @@ use super::{Enforcement, Fault, GroupChoice, Limit, Place, Policy, PolicyBuilder
 use crate::amount::{Cap, Ratio, Unit};
 use crate::cost::{Price, Rates, Rounding, TokenClass, Unknown, Weights};
 use crate::time::Timestamp;
-use crate::window::Window;
+use crate::window::{TimeOfDay, Weekday, Window, Zone};
 
 /// A value of a document and the line it stands in, counted from 1.
 pub(super) struct Node {
@@ -239,6 +239,9 @@ fn limit(at: &At<'_>, units: &[(&str, Unit)]) -> Read<Limit> {
         "enforcement",
         "warn",
         "time_zone",
+        "week_start",
+        "month_day",
+        "reset_at",
         "groups",
         "group_choice",
         "subjects",
@@ -261,15 +264,7 @@ fn limit(at: &At<'_>, units: &[(&str, Unit)]) -> Read<Limit> {
         .find(|(name, _)| *name == resource)
         .map(|&(_, unit)| unit)
         .ok_or_else(|| resource_at.error(PolicyCause::UndeclaredResource(resource.into())))?;
-    let window_at = need("window")?;
-    let mut window: Window = window_at.string()?.parse().map_err(|e| window_at.error(PolicyCause::Window(e)))?;
-    if let Some(at) = find("anchor") {
-        let anchor: Timestamp = at.string()?.parse().map_err(|_| at.expected("an RFC 3339 instant"))?;
-        if !matches!(window, Window::Every(_)) {
-            return Err(at.expected("no anchor: only a window that is a period has one"));
-        }
-        window = window.anchored(anchor);
-    }
+    let window = window(need("window")?, find)?;
     let mut limit = Limit::new(id, kind, resource, window, cap(need("max")?, unit)?);
     if let Some(at) = find("enforcement") {
         limit = limit.enforcement(match at.string()? {
@@ -278,12 +273,6 @@ fn limit(at: &At<'_>, units: &[(&str, Unit)]) -> Read<Limit> {
             "shadow" => Enforcement::Shadow,
             _ => return Err(at.expected("\"hard\", \"soft\" or \"shadow\"")),
         });
-    }
-    if let Some(at) = find("time_zone") {
-        let zone = at.string()?;
-        if zone != "UTC" {
-            return Err(at.error(PolicyCause::TimeZone(zone.into())));
-        }
     }
     for at in find("warn").map_or(Ok(Vec::new()), At::items)? {
         let percent = match &at.node.value {
@@ -306,6 +295,36 @@ fn limit(at: &At<'_>, units: &[(&str, Unit)]) -> Read<Limit> {
         limit = limit.subject(subject, cap(&at, unit)?);
     }
     Ok(limit)
+}
+
+/// The window of a limit with its settings, which are looked up by `find`.
+fn window<'a, 'b: 'a>(at: &At<'_>, find: impl Fn(&str) -> Option<&'a At<'b>>) -> Read<Window> {
+    let mut window: Window = at.string()?.parse().map_err(|e| at.error(PolicyCause::Window(e)))?;
+    if let Some(at) = find("anchor") {
+        let anchor: Timestamp = at.string()?.parse().map_err(|_| at.expected("an RFC 3339 instant"))?;
+        if !matches!(window, Window::Every(_)) {
+            return Err(at.expected("no anchor: only a window that is a period has one"));
+        }
+        window = window.anchored(anchor);
+    }
+    if let Some(at) = find("time_zone") {
+        let zone = Zone::new(at.string()?).map_err(|e| at.error(PolicyCause::TimeZone(e)))?;
+        window = window.in_zone(zone).map_err(|e| at.error(PolicyCause::Window(e)))?;
+    }
+    if let Some(at) = find("week_start") {
+        let day = at.string()?.parse::<Weekday>();
+        window = day.and_then(|day| window.week_starts(day)).map_err(|e| at.error(PolicyCause::Window(e)))?;
+    }
+    if let Some(at) = find("month_day") {
+        let Value::Integer(digits) = &at.node.value else { return Err(at.expected("a day from 1 to 31")) };
+        let day = digits.parse().map_err(|_| at.expected("a day from 1 to 31"))?;
+        window = window.month_day(day).map_err(|e| at.error(PolicyCause::Window(e)))?;
+    }
+    if let Some(at) = find("reset_at") {
+        let time = at.string()?.parse::<TimeOfDay>();
+        window = time.and_then(|time| window.reset_at(time)).map_err(|e| at.error(PolicyCause::Window(e)))?;
+    }
+    Ok(window)
 }
 
 fn cap(at: &At<'_>, unit: Unit) -> Read<Cap> {

@@ -37,7 +37,7 @@ pub(super) fn render(refusal: &Refusal) -> HttpRefusal {
     let mut policies = Vec::new();
     let mut limits = Vec::new();
     for Violation { limit, max, remaining, window, resets_at, .. } in refusal.violations() {
-        let length = window.bounds(refusal.at).map(|b| seconds_up(b.end.saturating_since(b.start)));
+        let length = window.length(refusal.at).map(seconds_up);
         let resets_in = resets_at.map(|at| seconds_up(at.saturating_since(refusal.at)));
         let field = |key: &str, value: Option<u64>| value.map_or(String::new(), |v| format!(";{key}={v}"));
         policies.push(format!("\"{limit}\";q={}{}", integer(*max), field("w", length)));

@@ -9,7 +9,7 @@ use crate::accounts::{Accounts, Unbuilt};
 use crate::agents::Agents;
 use crate::features::Features;
 use crate::spending::Spending;
-use crate::{args, costs, guards, interleave, messages, parallel, windows};
+use crate::{args, costs, guards, interleave, messages, next_reset, parallel, windows};
 
 /// Where the clock stands in a case that names no instant.
 const START: &str = "2026-04-03T00:00:00Z";
@@ -115,6 +115,7 @@ impl World {
         match op {
             "period_bounds" => Ok(windows::period_bounds(args, self.now())),
             "window_label" => Ok(windows::window_label(args, self.now())),
+            "next_reset" => next_reset::next_reset(args, self.now()),
             "parse_duration" => windows::parse_duration(args),
             "weigh" => costs::weigh(args, self.exact),
             "price_cost" => Ok(costs::price_cost(args)),

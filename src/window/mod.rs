@@ -1,4 +1,9 @@
-//! Windows: which span an instant falls in, on calendars and fixed grids, UTC, half-open.
+//! Windows: which span an instant falls in, on calendars and fixed grids, half-open. UTC, where no other zone is set.
+
+mod calendar;
+mod period;
+mod span;
+mod zone;
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -6,6 +11,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::time::{Date, MICROS_PER_DAY, MICROS_PER_SECOND, Timestamp};
+pub use calendar::{Calendar, TimeOfDay, Weekday};
+pub use period::{Countdown, Period, PeriodError};
+pub use span::Span;
+pub use zone::{Zone, ZoneError};
 
 const MICROS_PER_MINUTE: i64 = 60 * MICROS_PER_SECOND;
 const MICROS_PER_HOUR: i64 = 60 * MICROS_PER_MINUTE;
@@ -13,9 +22,13 @@ const MICROS_PER_WEEK: i64 = 7 * MICROS_PER_DAY;
 /// 1970-01-01 was a Thursday: the ISO week that holds it began three days before.
 const MICROS_BEFORE_EPOCH_WEEK: i64 = 3 * MICROS_PER_DAY;
 
-/// The span after which a budget starts fresh. Half-open `[start, end)`, UTC; a new window starts with the first operation in it.
+/// The span after which a budget starts fresh. Half-open `[start, end)`; a new window starts with the first operation in it.
 ///
-/// Read from text by the policy: `minute`, `hour`, `day`, `week`, `month`, `year`, `lifetime`, or a period such as `5h` or `30d`.
+/// Read from text by the policy: `minute`, `hour`, `day`, `week`, `month`, `year`, `lifetime`, a period such as `5h` or `30d`,
+/// `rolling 5h`, or `5h from first use`.
+///
+/// Calendar windows are UTC and start at midnight, weeks on Monday, months on the 1st. [`Window::in_zone`], [`Window::week_starts`],
+/// [`Window::month_day`] and [`Window::reset_at`] set these otherwise.
 ///
 /// ```
 /// use encumber::{Timestamp, Window};
@@ -48,6 +61,12 @@ pub enum Window {
     Every(Grid),
     /// One window for all time: the budget never starts fresh.
     Lifetime,
+    /// A day, week, month, year or several months in another time zone, or with another start.
+    Calendar(Calendar),
+    /// The span of this length that ends now: see [`Window::rolling`].
+    Rolling(Span),
+    /// A span of this length that begins with a charge: see [`Window::from_first_use`].
+    FirstUse(Span),
 }
 
 /// A fixed period on a grid that never drifts, whatever the traffic: slices of equal length before and after an anchor.
@@ -80,27 +99,55 @@ impl Window {
     /// # Errors
     /// When `seconds` is 0 or more than a [`Timestamp`] can hold.
     pub fn every_from(seconds: u64, anchor: Timestamp) -> Result<Self, WindowError> {
-        let micros = i64::try_from(seconds).ok().and_then(|s| s.checked_mul(MICROS_PER_SECOND)).filter(|m| *m > 0);
-        match micros {
-            Some(micros) => Ok(Self::Every(Grid { micros, anchor })),
-            None => Err(WindowError::Period(format!("{seconds}s").into())),
-        }
+        Span::from_seconds(seconds).map(|span| Self::Every(Grid { micros: span.micros(), anchor }))
     }
 
-    /// This window with its grid anchored at `anchor`; calendar windows have no anchor and are returned as they are.
+    /// A rolling window of `seconds` seconds: no interval of that length ever holds more than the limit's `max`. Amounts are kept by
+    /// sub-intervals of a sixtieth of the length, so that a charge counts for at most that much longer.
+    ///
+    /// # Errors
+    /// When `seconds` is 0 or more than a [`Timestamp`] can hold.
+    ///
+    /// ```
+    /// use encumber::Window;
+    /// assert_eq!(Window::rolling(5 * 3_600)?, "rolling 5h".parse()?);
+    /// # Ok::<(), encumber::WindowError>(())
+    /// ```
+    pub fn rolling(seconds: u64) -> Result<Self, WindowError> {
+        Span::from_seconds(seconds).map(Self::Rolling)
+    }
+
+    /// Windows of `seconds` seconds, each of which begins with the first charge after the last one has ended, as the session limits of
+    /// coding assistants do.
+    ///
+    /// # Errors
+    /// When `seconds` is 0 or more than a [`Timestamp`] can hold.
+    ///
+    /// ```
+    /// use encumber::Window;
+    /// assert_eq!(Window::from_first_use(5 * 3_600)?, "5h from first use".parse()?);
+    /// # Ok::<(), encumber::WindowError>(())
+    /// ```
+    pub fn from_first_use(seconds: u64) -> Result<Self, WindowError> {
+        Span::from_seconds(seconds).map(Self::FirstUse)
+    }
+
+    /// This window with its grid anchored at `anchor`; windows without a grid have no anchor and are returned as they are.
     pub fn anchored(self, anchor: Timestamp) -> Self {
         match self {
             Self::Every(Grid { micros, .. }) => Self::Every(Grid { micros, anchor }),
-            calendar => calendar,
+            other => other,
         }
     }
 
-    /// The bounds of the window that holds `at`; `None` for [`Window::Lifetime`].
+    /// The bounds of the window that holds `at`; `None` for [`Window::Lifetime`], and for [`Window::Rolling`] and [`Window::FirstUse`],
+    /// whose bounds depend on use.
     pub fn bounds(&self, at: Timestamp) -> Option<Bounds> {
         self.bounds_of(self.index(at))
     }
 
-    /// A short name of the window that holds `at`, as reports use it: `2026-02-04`, `2026-W06`, `2026-02`, `lifetime`.
+    /// A short name of the window that holds `at`, as reports use it: `2026-02-04`, `2026-W06`, `2026-02`, `lifetime`. Local dates, in a
+    /// time zone; windows without bounds are called what they are.
     ///
     /// ```
     /// use encumber::{Timestamp, Window};
@@ -109,7 +156,10 @@ impl Window {
     /// # Ok::<(), encumber::TimestampError>(())
     /// ```
     pub fn label(&self, at: Timestamp) -> String {
-        let Some(Bounds { start, .. }) = self.bounds(at) else { return "lifetime".to_owned() };
+        if let Self::Calendar(calendar) = self {
+            return calendar.label(calendar.index(at));
+        }
+        let Some(Bounds { start, .. }) = self.bounds(at) else { return self.to_string() };
         let text = start.to_string();
         match self {
             Self::Minute => text[..16].to_owned(),
@@ -125,11 +175,13 @@ impl Window {
                 let week = (thursday.as_micros().div_euclid(MICROS_PER_DAY) - new_year) / 7 + 1;
                 format!("{year:04}-W{week:02}")
             }
-            Self::Every(_) | Self::Lifetime => text,
+            _ => text,
         }
     }
 
     /// The number of the window that holds `at`: windows are numbered without gaps, in order of time.
+    ///
+    /// For a rolling window, the number of the sub-interval; for one from first use, that of the slice of its length on the epoch's grid.
     #[inline]
     pub(crate) fn index(&self, at: Timestamp) -> i64 {
         let micros = at.as_micros();
@@ -145,10 +197,13 @@ impl Window {
                 micros.saturating_sub(anchor.as_micros()).div_euclid(period)
             }
             Self::Lifetime => 0,
+            Self::Calendar(calendar) => calendar.index(at),
+            Self::Rolling(span) => micros.div_euclid(span.sub_interval_micros()),
+            Self::FirstUse(span) => micros.div_euclid(span.micros()),
         }
     }
 
-    /// The bounds of window number `index`, clamped to what a [`Timestamp`] holds; `None` for [`Window::Lifetime`].
+    /// The bounds of window number `index`, clamped to what a [`Timestamp`] holds; `None` as for [`Window::bounds`].
     pub(crate) fn bounds_of(&self, index: i64) -> Option<Bounds> {
         Some(Bounds { start: self.start_of(index)?, end: self.start_of(index.saturating_add(1))? })
     }
@@ -165,21 +220,31 @@ impl Window {
             Self::Year => month_start(index.saturating_sub(1970).saturating_mul(12)),
             Self::Months(count) => month_start(index.saturating_mul(i64::from(count.get()))),
             Self::Every(Grid { micros, anchor }) => grid(micros, anchor.as_micros()),
-            Self::Lifetime => return None,
+            Self::Calendar(calendar) => calendar.start_of(index),
+            Self::Lifetime | Self::Rolling(_) | Self::FirstUse(_) => return None,
         })
     }
 
-    /// Start of window 0 and length of each, in microseconds, for windows that all have one length.
+    /// Start of window 0 and length of each, in microseconds, for windows whose numbers all stand for one length.
     pub(crate) fn grid(&self) -> Option<(i64, u64)> {
         match *self {
             Self::Minute | Self::Hour | Self::Day | Self::Week | Self::Every(_) => {
                 Some((self.start_of(0)?.as_micros(), self.shortest_micros()? as u64))
             }
-            Self::Month | Self::Year | Self::Months(_) | Self::Lifetime => None,
+            Self::Rolling(_) | Self::FirstUse(_) => Some((0, self.shortest_micros()? as u64)),
+            Self::Month | Self::Year | Self::Months(_) | Self::Lifetime | Self::Calendar(_) => None,
         }
     }
 
-    /// The shortest that a window of this kind can last, in microseconds; `None` for [`Window::Lifetime`].
+    /// How long the window that holds `at` lasts, for those that end.
+    pub(crate) fn length(&self, at: Timestamp) -> Option<Duration> {
+        match self {
+            Self::Rolling(span) | Self::FirstUse(span) => Some(Duration::from_secs(span.as_seconds())),
+            _ => self.bounds(at).map(|bounds| bounds.end.saturating_since(bounds.start)),
+        }
+    }
+
+    /// The shortest that a number of this kind of window can last, in microseconds; `None` for [`Window::Lifetime`].
     pub(crate) fn shortest_micros(&self) -> Option<i64> {
         Some(match *self {
             Self::Minute => MICROS_PER_MINUTE,
@@ -190,6 +255,9 @@ impl Window {
             Self::Year => 365 * MICROS_PER_DAY,
             Self::Months(count) => (28 * MICROS_PER_DAY).saturating_mul(i64::from(count.get())),
             Self::Every(Grid { micros, .. }) => micros,
+            Self::Calendar(calendar) => calendar.shortest_micros(),
+            Self::Rolling(span) => span.sub_interval_micros(),
+            Self::FirstUse(span) => span.micros(),
             Self::Lifetime => return None,
         })
     }
@@ -197,10 +265,12 @@ impl Window {
     /// Bits of a budget's word that count the amount; the rest hold the low bits of the window's number.
     ///
     /// The number gets as many bits as let fifty years pass before it could be mistaken for another one (half its range: earlier and
-    /// later are told apart by the shorter way round), the amount gets the rest.
+    /// later are told apart by the shorter way round), the amount gets the rest. A rolling window has as many as a fixed period of its
+    /// length.
     pub(crate) fn amount_bits(&self) -> u32 {
         const FIFTY_YEARS_MICROS: i64 = 50 * 365 * MICROS_PER_DAY;
-        let Some(shortest) = self.shortest_micros() else { return u64::BITS };
+        let shortest = if let Self::Rolling(span) = self { Some(span.micros()) } else { self.shortest_micros() };
+        let Some(shortest) = shortest else { return u64::BITS };
         let windows = (FIFTY_YEARS_MICROS / shortest).max(1) as u64;
         u64::BITS - (windows.ilog2() + 2)
     }
@@ -217,7 +287,7 @@ impl Window {
         (u64::MAX >> (u64::BITS - self.amount_bits())) - 1
     }
 
-    /// The word for a limit of this window in a sentence: `daily`, `5h`, `lifetime`.
+    /// The word for a limit of this window in a sentence: `daily`, `5h`, `rolling 5h`, `lifetime`.
     pub(crate) fn adjective(&self) -> String {
         match self {
             Self::Minute => "per-minute".to_owned(),
@@ -226,6 +296,8 @@ impl Window {
             Self::Week => "weekly".to_owned(),
             Self::Month => "monthly".to_owned(),
             Self::Year => "yearly".to_owned(),
+            Self::Calendar(calendar) => calendar.unit().adjective(),
+            Self::FirstUse(span) => span.to_string(),
             other => other.to_string(),
         }
     }
@@ -254,7 +326,10 @@ impl fmt::Display for Window {
             Self::Year => f.write_str("year"),
             Self::Lifetime => f.write_str("lifetime"),
             Self::Months(count) => write!(f, "{count}mo"),
-            Self::Every(grid) => write!(f, "{}", Period::Seconds((grid.micros / MICROS_PER_SECOND) as u64)),
+            Self::Every(grid) => Period::Seconds((grid.micros / MICROS_PER_SECOND) as u64).fmt(f),
+            Self::Calendar(calendar) => calendar.fmt(f),
+            Self::Rolling(span) => write!(f, "rolling {span}"),
+            Self::FirstUse(span) => write!(f, "{span} from first use"),
         }
     }
 }
@@ -271,20 +346,33 @@ impl FromStr for Window {
             "month" => Ok(Self::Month),
             "year" => Ok(Self::Year),
             "lifetime" => Ok(Self::Lifetime),
-            _ if text.starts_with("rolling ") || text.ends_with(" from first use") => {
-                Err(WindowError::NotYet(text.chars().take(64).collect()))
-            }
-            _ => match text.parse() {
-                Ok(Period::Seconds(seconds)) => Self::every(seconds),
-                Ok(Period::Months(months)) => u32::try_from(months)
-                    .ok()
-                    .and_then(NonZeroU32::new)
-                    .filter(|m| m.get() <= 12_000)
-                    .map(Self::Months)
-                    .ok_or_else(|| WindowError::Period(text.into())),
-                Err(_) => Err(WindowError::Unknown(text.chars().take(64).collect())),
+            _ => match (text.strip_prefix("rolling "), text.strip_suffix(" from first use")) {
+                (Some(length), None) => Self::rolling(fixed(length, text)?),
+                (None, Some(length)) => Self::from_first_use(fixed(length, text)?),
+                _ => match period(text, text)? {
+                    Period::Seconds(seconds) => Self::every(seconds),
+                    Period::Months(months) => u32::try_from(months)
+                        .ok()
+                        .and_then(NonZeroU32::new)
+                        .filter(|m| m.get() <= 12_000)
+                        .map(Self::Months)
+                        .ok_or_else(|| WindowError::Period(text.into())),
+                },
             },
         }
+    }
+}
+
+/// The period in a part of a window's text.
+fn period(part: &str, text: &str) -> Result<Period, WindowError> {
+    part.parse().map_err(|_| WindowError::Unknown(text.chars().take(64).collect()))
+}
+
+/// The same in seconds, where only a fixed length will do.
+fn fixed(part: &str, text: &str) -> Result<u64, WindowError> {
+    match period(part, text)? {
+        Period::Seconds(seconds) => Ok(seconds),
+        Period::Months(_) => Err(WindowError::Period(text.into())),
     }
 }
 
@@ -294,10 +382,21 @@ impl FromStr for Window {
 pub enum WindowError {
     /// The text names no window.
     Unknown(Box<str>),
-    /// The period is longer than an instant can hold, or zero.
+    /// The period is longer than an instant can hold, or zero, or has no fixed length where one is needed.
     Period(Box<str>),
-    /// A window that this version does not offer.
-    NotYet(Box<str>),
+    /// A window that does not have this setting.
+    Setting {
+        /// The setting, as policies call it: `time_zone`, `week_start`, `month_day`, `reset_at`.
+        setting: &'static str,
+        /// The window.
+        window: Window,
+    },
+    /// A day of the month other than 1 to 31.
+    MonthDay(u8),
+    /// The text names no day of the week.
+    Weekday(Box<str>),
+    /// The text is no time of day.
+    TimeOfDay(Box<str>),
 }
 
 impl fmt::Display for WindowError {
@@ -305,182 +404,32 @@ impl fmt::Display for WindowError {
         match self {
             Self::Unknown(text) => write!(
                 f,
-                "{text:?} is not a window: write minute, hour, day, week, month, year, lifetime or a period such as \"5h\""
+                "{text:?} is not a window: write minute, hour, day, week, month, year, lifetime, a period such as \"5h\", \
+                 \"rolling 5h\" or \"5h from first use\""
             ),
-            Self::Period(text) => write!(f, "a window of {text} cannot be held"),
-            Self::NotYet(text) => {
-                write!(f, "{text:?}: rolling windows and windows from first use are not in this version")
+            Self::Period(text) => write!(
+                f,
+                "a window of {text:?} cannot be held: a length is not zero, not beyond all time, and in months only on a calendar"
+            ),
+            Self::Setting { setting, window } => {
+                let has = match *setting {
+                    "week_start" => "a week",
+                    "month_day" => "a month or a number of months",
+                    _ => "a day, week, month, year or number of months",
+                };
+                write!(f, "a {window} window has no {setting}: {has} has one")
             }
+            Self::MonthDay(day) => write!(f, "a month starts on a day from 1 to 31, not {day}"),
+            Self::Weekday(text) => write!(f, "{text:?} is not a day of the week: write monday, tuesday, ..., sunday"),
+            Self::TimeOfDay(text) => write!(f, "{text:?} is not a time of day: write hh:mm or hh:mm:ss"),
         }
     }
 }
 
 impl std::error::Error for WindowError {}
 
-/// A length of time as people write it: digits and one of `s m h d w mo`.
-///
-/// Days and weeks are fixed lengths; `mo` is the calendar month, whose length depends on where it starts.
-///
-/// ```
-/// use encumber::Period;
-/// assert_eq!("90m".parse(), Ok(Period::Seconds(5_400)));
-/// assert_eq!("30d".parse(), Ok(Period::Seconds(2_592_000)));
-/// assert_eq!("7mo".parse(), Ok(Period::Months(7)));
-/// for wrong in ["", "h", "0s", "+5h", "1,5h", "30dd", "1month", "1M", "1h\n", " 1h", "٣h", "18446744073709551616s"] {
-///     assert!(wrong.parse::<Period>().is_err(), "{wrong:?}");
-/// }
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Period {
-    /// A fixed number of seconds, never 0.
-    Seconds(u64),
-    /// A number of calendar months, never 0.
-    Months(u64),
-}
-
-impl Period {
-    /// The period that a word names: `hourly`, `daily`, `weekly`, `monthly`, in any case, blanks around it ignored. For hosts that
-    /// take over configuration with such words; policies do not accept them.
-    pub fn from_word(word: &str) -> Option<Self> {
-        const WORDS: [(&str, Period); 4] = [
-            ("hourly", Period::Seconds(3_600)),
-            ("daily", Period::Seconds(86_400)),
-            ("weekly", Period::Seconds(604_800)),
-            ("monthly", Period::Months(1)),
-        ];
-        WORDS.iter().find(|(name, _)| word.trim().eq_ignore_ascii_case(name)).map(|&(_, period)| period)
-    }
-}
-
-impl FromStr for Period {
-    type Err = PeriodError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let error = || PeriodError { text: text.chars().take(64).collect() };
-        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, unit) = text.split_at(digits);
-        let number = number.parse::<u64>().ok().filter(|n| *n > 0).ok_or_else(error)?;
-        let seconds = match unit {
-            "s" => 1,
-            "m" => 60,
-            "h" => 3_600,
-            "d" => 86_400,
-            "w" => 604_800,
-            "mo" => return Ok(Self::Months(number)),
-            _ => return Err(error()),
-        };
-        number.checked_mul(seconds).map(Self::Seconds).ok_or_else(error)
-    }
-}
-
-impl fmt::Display for Period {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Months(months) => write!(f, "{months}mo"),
-            Self::Seconds(seconds) => {
-                let units = [(604_800, "w"), (86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];
-                let (length, unit) = units.into_iter().find(|(length, _)| seconds % length == 0).unwrap_or((1, "s"));
-                write!(f, "{}{unit}", seconds / length)
-            }
-        }
-    }
-}
-
-/// The text is not a period such as `90m`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeriodError {
-    text: Box<str>,
-}
-
-impl fmt::Display for PeriodError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is not a period: write digits and one of s m h d w mo, such as \"90m\"", self.text)
-    }
-}
-
-impl std::error::Error for PeriodError {}
-
-/// How long it is until an instant, for people: `3h 5m`, `59m`, `less than 1m`, or `now` when it has passed.
-///
-/// Rounded down to the minute; hours are not folded into days.
-///
-/// ```
-/// use encumber::{Countdown, Timestamp};
-/// let now: Timestamp = "2026-04-03T10:00:00Z".parse()?;
-/// assert_eq!(Countdown::between(now, "2026-04-03T13:05:30Z".parse()?).to_string(), "3h 5m");
-/// assert_eq!(Countdown::between(now, "2026-04-03T10:00:59Z".parse()?).to_string(), "less than 1m");
-/// assert_eq!(Countdown::between(now, now).to_string(), "now");
-/// # Ok::<(), encumber::TimestampError>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Countdown(Duration);
-
-impl Countdown {
-    /// From `now` until `then`.
-    pub fn between(now: Timestamp, then: Timestamp) -> Self {
-        Self(then.saturating_since(now))
-    }
-}
-
-impl fmt::Display for Countdown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let minutes = self.0.as_secs() / 60;
-        match (self.0.is_zero(), minutes / 60, minutes % 60) {
-            (true, ..) => f.write_str("now"),
-            (_, 0, 0) => f.write_str("less than 1m"),
-            (_, 0, minutes) => write!(f, "{minutes}m"),
-            (_, hours, minutes) => write!(f, "{hours}h {minutes}m"),
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
+mod tests;
 
-    const ALL: [Window; 6] = [Window::Minute, Window::Hour, Window::Day, Window::Week, Window::Month, Window::Year];
-
-    fn windows() -> impl Iterator<Item = Window> {
-        let odd = Window::every_from(9_000, "2026-04-03T10:00:00Z".parse().unwrap()).unwrap();
-        ALL.into_iter().chain([odd, Window::every(18_000).unwrap(), Window::Months(NonZeroU32::new(3).unwrap())])
-    }
-
-    #[test]
-    fn windows_are_half_open_gapless_and_hold_their_instants() {
-        for window in windows() {
-            // Two hundred years in steps that share no factor with any period.
-            for micros in (-3_155_760_000_000_000..3_155_760_000_000_000_i64).step_by(7_777_777_777_777) {
-                let at = Timestamp::from_micros(micros);
-                let index = window.index(at);
-                let Bounds { start, end } = window.bounds(at).unwrap();
-                assert!(start <= at && at < end, "{window} {at}: {start}..{end}");
-                let last = Timestamp::from_micros(end.as_micros() - 1);
-                assert_eq!((window.index(start), window.index(last), window.index(end)), (index, index, index + 1));
-                assert!(end.as_micros() - start.as_micros() >= window.shortest_micros().unwrap());
-            }
-        }
-    }
-
-    #[test]
-    fn the_ends_of_time_do_not_panic() {
-        for window in windows().chain([Window::Lifetime]) {
-            for at in [Timestamp::MIN, Timestamp::MAX] {
-                let _ = (window.index(at), window.bounds(at), window.label(at));
-            }
-            for index in [i64::MIN, i64::MAX] {
-                let _ = window.bounds_of(index);
-            }
-        }
-    }
-
-    #[test]
-    fn windows_read_back_what_they_print() {
-        for text in ["minute", "hour", "day", "week", "month", "year", "lifetime", "5h", "30d", "90m", "3mo", "2w"] {
-            let window: Window = text.parse().expect(text);
-            assert_eq!(window.to_string().parse(), Ok(window), "{text}");
-        }
-        for text in ["", "Day", "days", "rolling 5h", "5h from first use", "0d", "99999999999999999w", "999999999mo"] {
-            assert!(text.parse::<Window>().is_err(), "{text}");
-        }
-    }
-}
+#[cfg(all(test, feature = "time-zones"))]
+mod zone_tests;
