@@ -138,6 +138,7 @@ mod registry;
 mod report;
 mod reservation;
 mod scope;
+mod slot;
 mod subject;
 mod sync;
 mod time;
@@ -158,6 +159,7 @@ pub use reservation::{
     UnknownHold,
 };
 pub use scope::{AffordError, ChargeError, RecordError, Scope, ScopeError, Subjects};
+pub use slot::{Slot, SlotError};
 pub use subject::{NAME_BYTES_MAX, SUBJECT_ID_BYTES_MAX, Subject, SubjectError, is_name};
 pub use time::{Timestamp, TimestampError};
 pub use window::{

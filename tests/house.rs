@@ -30,6 +30,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("report", 5),
     ("reservation", 5),
     ("scope", 5),
+    ("slot", 5),
 ];
 
 struct Source {

@@ -114,9 +114,10 @@ impl Health {
     /// Says whether that changed anything.
     pub(super) fn set(&self, component: Component, degraded: bool) -> bool {
         // Seen with the version that is raised after it.
-        let before = match degraded {
-            true => self.0.fetch_or(component.bit(), Ordering::AcqRel),
-            false => self.0.fetch_and(!component.bit(), Ordering::AcqRel),
+        let before = if degraded {
+            self.0.fetch_or(component.bit(), Ordering::AcqRel)
+        } else {
+            self.0.fetch_and(!component.bit(), Ordering::AcqRel)
         };
         (before & component.bit() != 0) != degraded
     }

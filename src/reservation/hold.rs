@@ -276,23 +276,21 @@ impl Hold {
         let id = self.id.get().ok_or(SettleError::NoTimeToLive)?;
         let core = &self.first.plan.core;
         let now = core.now_precise();
-        match core.holds.renew(id, now, now.saturating_add(ttl)) {
-            Some(()) => Ok(()),
-            None => {
-                core.collect_overdue(now);
-                let state = self.wait_until(CHARGED | RELEASED);
-                Err(match state {
-                    _ if state & EXPIRED != 0 => SettleError::Expired,
-                    _ if state & CHARGED != 0 => SettleError::Committed,
-                    _ => SettleError::Released,
-                })
-            }
+        if core.holds.renew(id, self, now, now.saturating_add(ttl)).is_some() {
+            return Ok(());
         }
+        core.collect_overdue(now);
+        let state = self.wait_until(CHARGED | RELEASED);
+        Err(match state {
+            _ if state & EXPIRED != 0 => SettleError::Expired,
+            _ if state & CHARGED != 0 => SettleError::Committed,
+            _ => SettleError::Released,
+        })
     }
 
     /// When the time-to-live runs out; `None` when it has none, or is settled.
     pub fn expires_at(&self) -> Option<Timestamp> {
-        self.first.plan.core.holds.expires_at(self.id.get()?)
+        self.first.plan.core.holds.expires_at(self.id.get()?, self)
     }
 
     /// Settles a hold whose time has run out. False when it had been settled before.
@@ -449,7 +447,7 @@ impl Hold {
     pub(super) fn note_settled(&self) {
         if let Some(id) = self.id.get() {
             let core = &self.first.plan.core;
-            core.holds.settled(id, core.now());
+            core.holds.settled(id, self, core.now());
         }
     }
 

@@ -255,6 +255,11 @@ impl DetachedHold {
         self.replayed
     }
 
+    /// The instant now, read precisely.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.hold.plan().core.now_precise()
+    }
+
     /// Makes this handle answerable for the hold again: dropping what this returns settles it. Its time-to-live goes on.
     pub fn attach(self) -> Reservation {
         Reservation { owned: Owned::Kept(Guard::new(self.hold, self.id)) }

@@ -15,8 +15,10 @@ use crate::holds::{HoldId, HoldIdError, Keep, NotClaimed};
 use crate::live::{Loan, Renewed};
 use crate::report::{Admission, BudgetUsage, Charged, Receipt};
 use crate::reservation::{DetachedHold, Hold, Reservation, ReserveError, keep_under};
+use crate::subject::Subject;
 use crate::sync::unique_number;
 use crate::time::Timestamp;
+use crate::window::Window;
 
 mod error;
 mod plan;
@@ -341,6 +343,27 @@ impl Scope {
     /// When a kind of the scope is unknown to the policy in force.
     pub fn usage_at(&self, at: Timestamp) -> Result<Vec<Option<BudgetUsage>>, ScopeError> {
         Ok(self.plan()?.usage(at, true))
+    }
+
+    /// The subjects, sorted.
+    pub(crate) fn subjects(&self) -> impl Iterator<Item = &Subject> {
+        self.members.subjects.iter()
+    }
+
+    /// The hold that the engine keeps under `id`, once those have gone whose time has run out.
+    pub(crate) fn kept_hold(&self, id: &HoldId) -> Option<DetachedHold> {
+        self.core.collect_overdue(self.core.now_precise());
+        Some(DetachedHold::new(self.core.holds.get(id)?, id.clone(), false))
+    }
+
+    /// The first limit on `resource` that starts fresh now and then, and its window.
+    pub(crate) fn first_limit_with_windows(
+        &self,
+        resource: Resource,
+    ) -> Result<Option<(Box<str>, Window)>, ScopeError> {
+        let plan = self.plan()?;
+        let seat = plan.seats.iter().find(|seat| seat.resource == resource && seat.window != Window::Lifetime);
+        Ok(seat.map(|seat| ((&*seat.label.limit).into(), seat.window)))
     }
 
     #[inline]
