@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::accounts::{Accounts, Unbuilt};
 use crate::agents::Agents;
 use crate::features::Features;
+use crate::leases::Leases;
 use crate::spending::Spending;
 use crate::{args, costs, guards, interleave, messages, next_reset, parallel, windows};
 
@@ -15,7 +16,7 @@ use crate::{args, costs, guards, interleave, messages, next_reset, parallel, win
 const START: &str = "2026-04-03T00:00:00Z";
 
 /// What cases set up.
-const SETUP: [&str; 12] = [
+const SETUP: [&str; 13] = [
     "accounts",
     "agents",
     "exact",
@@ -27,6 +28,7 @@ const SETUP: [&str; 12] = [
     "policy",
     "profile",
     "rounding",
+    "slots",
     "zero_means",
 ];
 
@@ -38,6 +40,7 @@ pub(crate) struct World {
     agents: Agents,
     spending: Result<Spending, &'static str>,
     features: Result<Features, &'static str>,
+    leases: Result<Leases, &'static str>,
     zero_is_unlimited: bool,
     /// Whether the case says that it is about exact arithmetic, not about the dialect's.
     exact: bool,
@@ -57,6 +60,7 @@ impl World {
             agents: Agents::new(setup, &clock)?,
             spending: built(Spending::new(&setup["hierarchy"], clock.clone()))?,
             features: built(Features::new(setup, Clock::manual(&clock)))?,
+            leases: built(Leases::new(setup, Clock::manual(&clock)))?,
             zero_is_unlimited: setup["zero_means"] == "unlimited",
             exact,
             clock,
@@ -152,6 +156,12 @@ impl World {
             "feature_usage" => self.with_features(|features| features.usage(args)),
             "feature_set" => self.with_features(|features| features.set(args)),
             "feature_quota_view" => self.with_features(|features| features.quota_view(args)),
+            "slot_acquire" => self.with_leases(|leases| leases.acquire(args)),
+            "slot_release" => self.with_leases(|leases| leases.release(args)),
+            "slot_renew" => self.with_leases(|leases| leases.renew(args)),
+            "slot_count" => self.with_leases(|leases| leases.count(args)),
+            "lock_acquire" => self.with_leases(|leases| leases.lock_acquire(args)),
+            "lock_release" => self.with_leases(|leases| leases.lock_release(args)),
             unknown => Err(format!("the runner knows no operation {unknown:?}")),
         }
     }
@@ -168,10 +178,9 @@ impl World {
             "policy" | "limits" | "flags" | "config" => Component::Policy,
             component => return Err(format!("the runner knows no component {component:?}")),
         };
-        self.with_accounts(|accounts| {
-            accounts.set_degraded(component, down);
-            Ok(json!({ "ok": true, "degraded": down }))
-        })
+        self.accounts.iter().for_each(|accounts| accounts.set_degraded(component, down));
+        self.leases.iter().for_each(|leases| leases.set_degraded(component, down));
+        Ok(json!({ "ok": true, "degraded": down }))
     }
 
     fn now(&self) -> Timestamp {
@@ -188,6 +197,10 @@ impl World {
 
     fn with_features(&self, run: impl FnOnce(&Features) -> Result<Value, String>) -> Result<Value, String> {
         self.features.as_ref().map_or_else(|error| Ok(json!({ "allowed": false, "error": error })), run)
+    }
+
+    fn with_leases(&self, run: impl FnOnce(&Leases) -> Result<Value, String>) -> Result<Value, String> {
+        self.leases.as_ref().map_or_else(|error| Ok(json!({ "acquired": false, "error": error })), run)
     }
 }
 
