@@ -13,11 +13,11 @@ impl Cap {
     /// 0 admits nothing; where the source means "unlimited" by it, use [`Cap::from_zero_unlimited`] on the number.
     ///
     /// ```
-    /// use encumber::{Cap, CapError};
+    /// use encumber::{Cap, CapValueError};
     /// use serde_json::json;
     /// assert_eq!(Cap::from_json(&json!(2_500_000)), Ok(Cap::Max(2_500_000)));
-    /// assert_eq!(Cap::from_json(&json!(-1)), Err(CapError::Negative));
-    /// assert_eq!(Cap::from_json(&json!(2.9)), Err(CapError::NotWhole));
+    /// assert_eq!(Cap::from_json(&json!(-1)), Err(CapValueError::Negative));
+    /// assert_eq!(Cap::from_json(&json!(2.9)), Err(CapValueError::NotWhole));
     /// let fallback = Cap::Max(1_000);
     /// assert_eq!(Cap::from_json(&json!(true)).unwrap_or(fallback), fallback);
     /// ```
@@ -25,9 +25,9 @@ impl Cap {
     /// # Errors
     /// When the value is no number (a text of digits and `true` are none), is below 0, has a fraction or an exponent (`2.0`), or is above
     /// 2^64-1.
-    pub fn from_json(value: &Value) -> Result<Self, CapError> {
+    pub fn from_json(value: &Value) -> Result<Self, CapValueError> {
         let Value::Number(number) = value else {
-            return Err(CapError::NotANumber(match value {
+            return Err(CapValueError::NotANumber(match value {
                 Value::Null => "null",
                 Value::Bool(_) => "a boolean",
                 Value::String(_) => "a text",
@@ -37,8 +37,8 @@ impl Cap {
         };
         match number.as_u64() {
             Some(max) => Ok(Self::Max(max)),
-            None if number.to_string().starts_with('-') => Err(CapError::Negative),
-            None => Err(CapError::NotWhole),
+            None if number.to_string().starts_with('-') => Err(CapValueError::Negative),
+            None => Err(CapValueError::NotWhole),
         }
     }
 }
@@ -46,7 +46,7 @@ impl Cap {
 /// A value of a dynamic source that is no cap, from [`Cap::from_json`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum CapError {
+pub enum CapValueError {
     /// It is no number; what it is instead.
     NotANumber(&'static str),
     /// It is below 0.
@@ -55,7 +55,7 @@ pub enum CapError {
     NotWhole,
 }
 
-impl fmt::Display for CapError {
+impl fmt::Display for CapValueError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a limit is a whole number from 0 to 18446744073709551615, not ")?;
         f.write_str(match self {
@@ -66,13 +66,13 @@ impl fmt::Display for CapError {
     }
 }
 
-impl std::error::Error for CapError {}
+impl std::error::Error for CapValueError {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Cap, CapError> {
+    fn read(text: &str) -> Result<Cap, CapValueError> {
         Cap::from_json(&serde_json::from_str(text).unwrap())
     }
 
@@ -87,13 +87,13 @@ mod tests {
     #[test]
     fn nothing_else_is_a_cap() {
         for text in ["-1", "-9223372036854775808", "-0.5", "-1e40"] {
-            assert_eq!(read(text), Err(CapError::Negative), "{text}");
+            assert_eq!(read(text), Err(CapValueError::Negative), "{text}");
         }
         for text in ["2.9", "2.0", "1e6", "18446744073709551616", "0.0"] {
-            assert_eq!(read(text), Err(CapError::NotWhole), "{text}");
+            assert_eq!(read(text), Err(CapValueError::NotWhole), "{text}");
         }
         for text in ["null", "true", "false", "\"5\"", "\"\"", "\"unlimited\"", "[]", "[5]", "{}"] {
-            assert!(matches!(read(text), Err(CapError::NotANumber(_))), "{text}");
+            assert!(matches!(read(text), Err(CapValueError::NotANumber(_))), "{text}");
         }
     }
 

@@ -94,6 +94,16 @@ impl Flights {
     }
 }
 
+impl<'a> Exclusive<'a> {
+    /// Announces what the owner of the moment does in it, for those who wait for attempts that may be undone.
+    pub(crate) fn announce(&self) -> Flight<'a> {
+        let stripe = &*self.flights.stripes[thread_index() % STRIPES];
+        // As in `begin`; the bit that keeps new ones waiting is the owner's own.
+        stripe.fetch_add(1, Ordering::AcqRel);
+        Flight { stripe }
+    }
+}
+
 /// Takes the announcement back, waits, and announces anew.
 #[cold]
 fn begin_later(stripe: &AtomicU64) -> Flight<'_> {

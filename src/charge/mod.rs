@@ -15,18 +15,20 @@
 
 mod examine;
 mod flights;
+mod moment;
 mod seat;
 
 use smallvec::SmallVec;
 
 use crate::amount::{Cap, Cost, Resource};
 use crate::clock::Clock;
-use crate::meter::{Gate, rule};
+use crate::meter::{Gate, State, rule};
 use crate::policy::Enforcement;
 use crate::time::Timestamp;
 use examine::Examiner;
 pub(crate) use examine::Refused;
 pub(crate) use flights::{Flight, Flights};
+pub(crate) use moment::{Moment, charge_in, charge_in_order, record_in_order, take_back};
 pub(crate) use seat::{Label, Seat, Single};
 
 /// What charging needs of the engine around the budgets.
@@ -135,20 +137,47 @@ pub(crate) fn check(seats: &[Seat], grounds: &impl Grounds, ask: Ask<'_>, now: T
 /// One try: all seats or none. `None` when some hard seat had no room. Leaves the number of each charged seat's window in `windows`.
 #[inline]
 fn attempt(seats: &[Seat], flights: &Flights, ask: Ask<'_>, now: Timestamp, windows: &mut Windows) -> Option<Passed> {
+    let seen = look(seats, ask, now)?;
+    // Announced until all is done: who looks at several words, or at what is held, sees all of it or nothing.
+    let _flight = (seen.asked > 1 || matches!(ask, Ask::Hold(_))).then(|| flights.begin());
+    take(seats, seen, ask, now, windows)
+}
+
+/// How many seats are asked, and how many of them can refuse.
+#[derive(Clone, Copy)]
+struct Seen {
+    hard: usize,
+    asked: usize,
+}
+
+/// Whether everything fits as it stands.
+#[inline]
+fn look(seats: &[Seat], ask: Ask<'_>, now: Timestamp) -> Option<Seen> {
     let (mut hard, mut asked) = (0, 0);
     for seat in seats {
         let Some(amount) = ask.of(seat) else { continue };
         asked += 1;
         if seat.is_hard() {
-            if !rule::fits(seat.peek(now), amount, seat.gate) {
+            let state = seat.peek(now);
+            if !rule::fits(state, amount, seat.gate_in(state.window)) {
                 return None;
             }
             hard += 1;
         }
     }
+    Some(Seen { hard, asked })
+}
+
+/// Charges all seats or none; the caller has looked, and has announced it where others must see all of it or nothing.
+#[inline]
+fn take(
+    seats: &[Seat],
+    Seen { hard, .. }: Seen,
+    ask: Ask<'_>,
+    now: Timestamp,
+    windows: &mut Windows,
+) -> Option<Passed> {
     *windows = Windows::from_elem(0, seats.len());
-    // Announced until all is done: who looks at several words, or at what is held, sees all of it or nothing.
-    let flight = (asked > 1 || matches!(ask, Ask::Hold(_))).then(|| flights.begin());
     // With one hard seat nothing can need an undo: it comes first, and the others never refuse.
     if hard > 0 && !charge_hard(seats, ask, now, windows) {
         return None;
@@ -160,7 +189,6 @@ fn attempt(seats: &[Seat], flights: &Flights, ask: Ask<'_>, now: Timestamp, wind
     if let Ask::Hold(cost) = ask {
         mark_held(seats, cost, windows);
     }
-    drop(flight);
     Some(passed)
 }
 
@@ -168,8 +196,8 @@ fn attempt(seats: &[Seat], flights: &Flights, ask: Ask<'_>, now: Timestamp, wind
 #[inline]
 fn charge_hard(seats: &[Seat], ask: Ask<'_>, now: Timestamp, windows: &mut Windows) -> bool {
     for (index, seat) in seats.iter().enumerate() {
-        if let (Gate::Max(_), Some(amount)) = (seat.gate, ask.of(seat)) {
-            let Ok(state) = seat.admit(now, amount, seat.gate) else {
+        if let (true, Some(amount)) = (seat.is_hard(), ask.of(seat)) {
+            let Ok(state) = seat.admit(now, amount) else {
                 undo(&seats[..index], ask, windows);
                 return false;
             };
@@ -182,7 +210,7 @@ fn charge_hard(seats: &[Seat], ask: Ask<'_>, now: Timestamp, windows: &mut Windo
 #[cold]
 fn undo(charged: &[Seat], ask: Ask<'_>, windows: &Windows) {
     for (seat, &window) in charged.iter().zip(windows) {
-        if let (Gate::Max(_), Some(amount @ 1..)) = (seat.gate, ask.of(seat)) {
+        if let (true, Some(amount @ 1..)) = (seat.is_hard(), ask.of(seat)) {
             seat.meter.undo(window, amount);
         }
     }
@@ -192,16 +220,15 @@ fn undo(charged: &[Seat], ask: Ask<'_>, windows: &Windows) {
 /// windows too.
 fn charge_rest(seats: &[Seat], ask: Ask<'_>, now: Timestamp, windows: &mut Windows, passed: &mut Passed) {
     for (index, seat) in seats.iter().enumerate() {
-        match (ask.of(seat), seat.gate) {
-            (Some(amount), Gate::Open) => {
-                if let Ok(state) = seat.admit(now, amount, Gate::Open) {
-                    windows[index] = state.window;
-                    note(seat, index, amount, state.amount, passed);
-                }
+        match ask.of(seat) {
+            Some(amount) if !seat.is_hard() => {
+                let state = seat.count(now, amount);
+                windows[index] = state.window;
+                note(seat, index, amount, state, passed);
             }
-            (None, _) if matches!(ask, Ask::Hold(_)) => windows[index] = seat.enter(now),
+            None if matches!(ask, Ask::Hold(_)) => windows[index] = seat.count(now, 0).window,
             // Charged already, or not asked.
-            (Some(_), Gate::Max(_)) | (None, _) => {}
+            Some(_) | None => {}
         }
     }
 }
@@ -215,10 +242,10 @@ fn mark_held(seats: &[Seat], cost: &Cost, windows: &Windows) {
     }
 }
 
-/// Marks a seat that let `amount` through and stands at `charged` with it.
+/// Marks a seat that let `amount` through and stands at this with it.
 #[inline]
-fn note(seat: &Seat, index: usize, amount: u64, charged: u64, passed: &mut Passed) {
-    let Cap::Max(max) = seat.cap else { return };
+fn note(seat: &Seat, index: usize, amount: u64, State { window, amount: charged }: State, passed: &mut Passed) {
+    let Cap::Max(max) = seat.cap_in(window) else { return };
     match seat.enforcement {
         Enforcement::Hard => {}
         Enforcement::Soft => {
@@ -239,7 +266,9 @@ fn outlook(seats: &[Seat], ask: Ask<'_>, now: Timestamp) -> Passed {
     let mut passed = Passed::default();
     for (index, seat) in seats.iter().enumerate() {
         let Some(amount) = ask.of(seat) else { continue };
-        note(seat, index, amount, seat.peek(now).amount.saturating_add(amount), &mut passed);
+        let state = seat.peek(now);
+        let with_it = State { amount: state.amount.saturating_add(amount), ..state };
+        note(seat, index, amount, with_it, &mut passed);
     }
     passed
 }
@@ -254,22 +283,30 @@ pub(crate) fn record(
 ) {
     let asked = seats.iter().filter(|seat| cost.amount(seat.resource).is_some()).count();
     let _flight = (asked > 1).then(|| flights.begin());
+    count(seats, cost, now, &mut report);
+}
+
+/// What [`record`] does once it is announced.
+fn count(seats: &[Seat], cost: &Cost, now: Timestamp, report: &mut impl FnMut(usize, i64, u64)) {
     for (index, seat) in seats.iter().enumerate() {
         let Some(amount) = cost.amount(seat.resource) else { continue };
-        let state = if amount == 0 { Ok(seat.peek(now)) } else { seat.admit(now, amount, Gate::Open) };
-        if let Ok(state) = state {
-            report(index, state.window, state.amount);
-        }
+        let state = if amount == 0 { seat.peek(now) } else { seat.count(now, amount) };
+        report(index, state.window, state.amount);
     }
 }
 
 /// The most that would be admitted of `resource` now.
 pub(crate) fn afford(seats: &[Seat], resource: Resource, now: Timestamp) -> Cap {
-    let room = |seat: &Seat| match seat.gate {
-        Gate::Max(max) => Cap::Max(max.saturating_sub(seat.peek(now).amount)),
+    seats.iter().filter(|seat| seat.resource == resource).map(|seat| room(seat, now)).min().unwrap_or(Cap::Unlimited)
+}
+
+/// The most that a seat would admit now.
+fn room(seat: &Seat, now: Timestamp) -> Cap {
+    let state = seat.peek(now);
+    match seat.gate_in(state.window) {
+        Gate::Max(max) => Cap::Max(max.saturating_sub(state.amount)),
         Gate::Open => Cap::Unlimited,
-    };
-    seats.iter().filter(|seat| seat.resource == resource).map(room).min().unwrap_or(Cap::Unlimited)
+    }
 }
 
 /// What `read` reads, as of one instant: nothing that changes several budgets, or what is held, was under way.

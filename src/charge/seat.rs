@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::amount::{Cap, Resource, Unit};
+use crate::grants::raised;
 use crate::meter::{Gate, Layout, Meter, Settled, Slice, State};
 use crate::policy::{Enforcement, Warn};
 use crate::subject::Subject;
@@ -27,9 +28,17 @@ pub(crate) struct Seat {
     pub(crate) resource: Resource,
     pub(crate) window: Window,
     slice: Slice,
-    pub(crate) cap: Cap,
+    cap: Cap,
     pub(crate) enforcement: Enforcement,
-    pub(super) gate: Gate,
+    gate: Gate,
+    topped: Option<Topped>,
+}
+
+/// A cap that is higher in one window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Topped {
+    window: i64,
+    max: u64,
 }
 
 impl Seat {
@@ -44,7 +53,43 @@ impl Seat {
             (Enforcement::Hard, Cap::Max(max)) => Gate::Max(max),
             _ => Gate::Open,
         };
-        Self { meter, label, subject, resource, window, slice: Slice::new(window), cap, enforcement, gate }
+        Self {
+            meter,
+            label,
+            subject,
+            resource,
+            window,
+            slice: Slice::new(window),
+            cap,
+            enforcement,
+            gate,
+            topped: None,
+        }
+    }
+
+    /// With `extra` above its cap in window number `window`, up to what a budget can hold.
+    pub(crate) fn topped_up(mut self, window: i64, extra: u64) -> Self {
+        if let (Cap::Max(max), 1..) = (raised(self.cap, extra, self.window), extra) {
+            self.topped = Some(Topped { window, max });
+        }
+        self
+    }
+
+    /// The cap in window number `window`.
+    pub(crate) fn cap_in(&self, window: i64) -> Cap {
+        match self.topped {
+            Some(topped) if topped.window == window => Cap::Max(topped.max),
+            _ => self.cap,
+        }
+    }
+
+    /// What an admission in window number `window` may do.
+    #[inline]
+    pub(super) fn gate_in(&self, window: i64) -> Gate {
+        match (self.topped, self.gate) {
+            (Some(topped), Gate::Max(_)) if topped.window == window => Gate::Max(topped.max),
+            (_, gate) => gate,
+        }
     }
 
     /// Whether it can refuse.
@@ -58,31 +103,36 @@ impl Seat {
         self.meter.peek(self.slice.index(now))
     }
 
-    /// Charges `amount` at `now`, as [`Meter::admit`].
+    /// Charges `amount` at `now` if it fits.
     #[inline]
-    pub(super) fn admit(&self, now: Timestamp, amount: u64, gate: Gate) -> Result<State, State> {
-        self.meter.admit(self.slice.index(now), amount, gate)
+    pub(crate) fn admit(&self, now: Timestamp, amount: u64) -> Result<State, State> {
+        let now = self.slice.index(now);
+        if self.topped.is_none() {
+            return self.meter.admit(now, amount, self.gate);
+        }
+        self.meter.admit_in(now, amount, |window| self.gate_in(window))
     }
 
-    /// Opens the window of `now`, or finds a later one; returns its number.
-    pub(super) fn enter(&self, now: Timestamp) -> i64 {
-        match self.admit(now, 0, Gate::Open) {
-            Ok(state) | Err(state) => state.window,
+    /// Counts `amount` at `now`, whether it fits or not.
+    pub(crate) fn count(&self, now: Timestamp, amount: u64) -> State {
+        match self.meter.admit(self.slice.index(now), amount, Gate::Open) {
+            Ok(state) | Err(state) => state,
         }
     }
 
     /// Settles a hold of `held` that window `window` admitted at `actual`, and frees it for reports.
     pub(crate) fn settle(&self, window: i64, held: u64, actual: u64) -> Settled {
-        let settled = self.adjust(window, held, actual);
+        let settled = self.meter.settle(window, held, actual);
         if held > 0 {
             self.meter.unhold(window, held);
         }
         settled
     }
 
-    /// Changes what was charged in window `window` from `before` to `after`; nothing of it is held.
-    pub(crate) fn adjust(&self, window: i64, before: u64, after: u64) -> Settled {
-        self.meter.settle(window, before, after)
+    /// Changes what was charged in window `window` from `before` to `after`; nothing of it is held. It was charged after as many of the
+    /// engine's resets.
+    pub(crate) fn adjust(&self, window: i64, before: u64, after: u64, resets: u64) -> Settled {
+        self.meter.adjust(window, before, after, resets)
     }
 
     /// Whether the window that `state` was read in lies further ahead of `now` than the next one.
@@ -95,9 +145,9 @@ impl Seat {
         self.window.bounds_of(window)
     }
 
-    /// The way to charge it alone, side by side; `None` when it never refuses.
+    /// The way to charge it alone, side by side; `None` when it never refuses, or has more than one cap.
     pub(super) fn single(&self) -> Option<Single> {
-        self.is_hard().then(|| Single {
+        (self.is_hard() && self.topped.is_none()).then(|| Single {
             meter: Arc::clone(&self.meter),
             layout: self.meter.layout(),
             slice: Slice::new(self.window),

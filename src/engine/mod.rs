@@ -11,20 +11,24 @@ use crate::amount::{Cap, Cost, Resource};
 use crate::charge::{Flights, Grounds};
 use crate::clock::Clock;
 use crate::cost::{CostError, Usage};
+use crate::grants::Grants;
 use crate::holds::{Claim, Full, HoldId, Holds, NotClaimed};
 use crate::live::Live;
 use crate::policy::{Policy, Source};
 use crate::registry::Registry;
 use crate::report::Receipt;
 use crate::reservation::{DetachedHold, Hold, RefundError, Refunds, UnknownHold};
+use crate::reset::Resets;
 use crate::scope::{Members, Scope, ScopeError, Subjects};
 use crate::subject::{Subject, SubjectError};
 use crate::sync::next_number;
 use crate::time::Timestamp;
 
+mod caps;
 mod failure;
 mod in_force;
 
+pub use caps::{CapChange, CapError};
 use failure::Health;
 pub use failure::{Component, FailurePolicy, OnFailure};
 pub(crate) use in_force::InForce;
@@ -74,6 +78,9 @@ pub(crate) struct Core {
     pub(crate) registry: Registry,
     pub(crate) flights: Flights,
     pub(crate) holds: Holds<Hold>,
+    /// Caps and top-ups of single budgets.
+    pub(crate) grants: Grants,
+    pub(crate) resets: Resets,
     /// The time-to-live of reservations that name none.
     pub(crate) hold_ttl: Option<Duration>,
     pub(crate) failure_policy: FailurePolicy,
@@ -190,6 +197,8 @@ impl EngineBuilder {
             registry: Registry::new(),
             flights: Flights::new(),
             holds: Holds::new(self.holds_max, self.remember_settled),
+            grants: Grants::default(),
+            resets: Resets::default(),
             hold_ttl: self.hold_ttl,
             failure_policy: self.failure_policy,
             health: Health::new(),
@@ -363,15 +372,14 @@ impl Engine {
     }
 
     /// The caps in force for a subject that the host says is in `groups`: for each limit on its kind, in the policy's order, the limit's
-    /// id, the cap and where it comes from.
+    /// id, the cap and where it comes from, top-ups of the current window included.
     ///
     /// # Errors
     /// When its kind is unknown to the policy.
     pub fn resolve(&self, subject: &Subject, groups: &[&str]) -> Result<Vec<(Box<str>, Cap, Source)>, ScopeError> {
         let in_force = self.core.live.get();
         crate::scope::known_kind(&in_force.policy, subject)?;
-        let resolved = in_force.policy.resolve(subject, groups);
-        Ok(resolved.into_iter().map(|(limit, cap, source)| (limit.id().into(), cap, source)).collect())
+        Ok(caps::resolved(&self.core, &in_force, subject, groups))
     }
 
     /// The instant on the engine's clock.

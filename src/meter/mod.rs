@@ -20,7 +20,7 @@ mod word;
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering, spin_loop};
 use crate::time::MICROS_PER_DAY;
 use crate::window::Window;
-pub(crate) use rule::Gate;
+pub(crate) use rule::{Forgive, Gate};
 pub(crate) use slice::Slice;
 pub(crate) use word::{Layout, State};
 
@@ -41,6 +41,10 @@ pub(crate) struct Meter {
     /// Only the numbers count.
     left: AtomicU64,
     landed: AtomicU64,
+    /// What resets took in the window, less what refunds of charges from before have asked for since.
+    forgiven: AtomicU64,
+    /// Which of the engine's resets was this budget's last one, from 1.
+    last_reset: AtomicU64,
     /// How many charges of this budget were undone because another budget of their scope had no room.
     undone: AtomicU32,
     /// 1 once a scope has this budget together with another one that can refuse: from then on its charges may be undone.
@@ -73,6 +77,8 @@ impl Meter {
             returned: AtomicU64::new(unused),
             left: AtomicU64::new(unused),
             landed: AtomicU64::new(unused),
+            forgiven: AtomicU64::new(unused),
+            last_reset: AtomicU64::new(0),
             undone: AtomicU32::new(0),
             joined: AtomicU8::new(0),
             layout,
@@ -102,12 +108,30 @@ impl Meter {
         self.admit_as(self.layout, now, amount, gate)
     }
 
+    /// [`Meter::admit`] by a gate that goes by the window that is charged.
+    pub(crate) fn admit_in(&self, now: i64, amount: u64, gate: impl Fn(i64) -> Gate) -> Result<State, State> {
+        let layout = self.layout;
+        self.admit_by(layout, now, |state| {
+            rule::admit(layout, state, now, amount, gate(rule::effective(state, now).window))
+        })
+    }
+
     /// [`Meter::admit`] for callers that have the meter's layout at hand.
     #[allow(clippy::inline_always, reason = "measured: the common charge is one function this way")]
     #[inline(always)]
     pub(crate) fn admit_as(&self, layout: Layout, now: i64, amount: u64, gate: Gate) -> Result<State, State> {
-        let (before, after) =
-            transition(&self.word, layout, now, |state| rule::admit(layout, state, now, amount, gate))?;
+        self.admit_by(layout, now, |state| rule::admit(layout, state, now, amount, gate))
+    }
+
+    #[allow(clippy::inline_always, reason = "as above")]
+    #[inline(always)]
+    fn admit_by(
+        &self,
+        layout: Layout,
+        now: i64,
+        decide: impl FnMut(State) -> Result<State, State>,
+    ) -> Result<State, State> {
+        let (before, after) = transition(&self.word, layout, now, decide)?;
         if after.window != before.window {
             self.hand_over(before, after.window);
         }
@@ -141,6 +165,45 @@ impl Meter {
         if taken.is_err() {
             change(&self.returned, layout, window, |state| rule::accumulate(layout, state, window, amount));
         }
+    }
+
+    /// Changes what was charged in window `window`, and is not held, from `before` to `after`. It was charged when the engine had carried out
+    /// `resets` resets: what a later one took is not taken a second time.
+    pub(crate) fn adjust(&self, window: i64, before: u64, after: u64, resets: u64) -> Settled {
+        // Pairs with the Release in `reset`.
+        let was_reset = self.last_reset.load(Ordering::Acquire) > resets;
+        let before = if was_reset { before - self.take_forgiven(window, before.saturating_sub(after)) } else { before };
+        self.settle(window, before, after)
+    }
+
+    /// Resets window `window`, as the engine's reset number `reset`; says what was charged before and after, or `None` when the window has ended.
+    ///
+    /// What is held must stand still meanwhile.
+    pub(crate) fn reset(&self, window: i64, much: Forgive, reset: u64) -> Option<(u64, u64)> {
+        let (layout, held) = (self.layout, self.held(window));
+        let changed =
+            transition(&self.word, layout, window, |state| rule::forgive(layout, state, window, much, held).ok_or(()));
+        let (before, after) = changed.ok()?;
+        if before.window < window {
+            return Some((0, 0));
+        }
+        let taken = before.amount - after.amount;
+        if taken > 0 {
+            change(&self.forgiven, layout, window, |state| rule::accumulate(layout, state, window, taken));
+            // Release: who sees the number sees the amount.
+            self.last_reset.store(reset, Ordering::Release);
+        }
+        Some((before.amount, after.amount))
+    }
+
+    /// Takes up to `amount` out of what resets took in `window`; says how much.
+    fn take_forgiven(&self, window: i64, amount: u64) -> u64 {
+        let mut taken = 0;
+        change(&self.forgiven, self.layout, window, |state| {
+            taken = if state.window == window { amount.min(state.amount) } else { 0 };
+            rule::deduct(self.layout, state, window, taken)
+        });
+        taken
     }
 
     /// Takes back a charge that is not to be: like settling it at 0, and counted for those who look for traces of it.

@@ -12,8 +12,11 @@ use crate::window::{Window, WindowError, ZoneError};
 mod json;
 #[cfg(any(feature = "toml", feature = "json"))]
 mod read;
+mod resets;
 #[cfg(feature = "toml")]
 mod toml;
+
+pub use resets::{Guard, PaidReset};
 
 /// What happens to an amount that a limit has no room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -49,6 +52,8 @@ pub enum GroupChoice {
 /// Where the cap of a budget comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
+    /// The subject's own cap, set while the engine runs: [`Engine::set_override`](crate::Engine::set_override).
+    Override,
     /// The subject's own entry.
     Subject,
     /// The entry of this group.
@@ -224,6 +229,7 @@ pub struct Policy {
     exempt: BTreeSet<Subject>,
     exempt_groups: BTreeSet<Box<str>>,
     pub(crate) limits: Vec<Limit>,
+    resets: Vec<PaidReset>,
     pub(crate) rates: Rates,
 }
 
@@ -265,6 +271,11 @@ impl Policy {
     /// The limits, in the policy's order: the first that is violated is the one that a refusal names first.
     pub fn limits(&self) -> &[Limit] {
         &self.limits
+    }
+
+    /// The resets that subjects can buy, in declared order. The limits that count them come last in [`Policy::limits`].
+    pub fn resets(&self) -> &[PaidReset] {
+        &self.resets
     }
 
     /// The declared resources and their units, in declared order.
@@ -327,6 +338,7 @@ pub struct PolicyBuilder {
     exempt: Vec<Box<str>>,
     exempt_groups: Vec<Box<str>>,
     limits: Vec<Limit>,
+    resets: Vec<PaidReset>,
     rates: Rates,
 }
 
@@ -384,6 +396,12 @@ impl PolicyBuilder {
         self
     }
 
+    /// Adds a reset that subjects can buy.
+    pub fn reset(mut self, reset: PaidReset) -> Self {
+        self.resets.push(reset);
+        self
+    }
+
     /// Sets the tables by which usage is turned into amounts. Without them whatever is unknown is refused.
     pub fn rates(mut self, rates: Rates) -> Self {
         self.rates = rates;
@@ -402,7 +420,7 @@ impl PolicyBuilder {
         })
     }
 
-    fn assemble(self) -> Result<Policy, Fault> {
+    fn assemble(mut self) -> Result<Policy, Fault> {
         let mut kinds = BTreeSet::new();
         for (index, (name, _)) in self.resources.iter().enumerate() {
             let place = || Place::Resource(name.clone());
@@ -426,10 +444,11 @@ impl PolicyBuilder {
             }
             kinds.insert(limit.kind.clone());
         }
+        resets::assemble(&self.resets, &mut self.limits, &mut self.resources)?;
         let exempt = exempt_subjects(&self.exempt, &kinds)?;
         let exempt_groups = exempt_groups(&self.exempt_groups)?;
-        let (resources, limits, rates) = (self.resources, self.limits, self.rates);
-        Ok(Policy { resources, kinds, members, exempt, exempt_groups, limits, rates })
+        let Self { resources, limits, resets, rates, .. } = self;
+        Ok(Policy { resources, kinds, members, exempt, exempt_groups, limits, resets, rates })
     }
 }
 
@@ -541,6 +560,7 @@ enum Place {
     Exempt(usize),
     ExemptGroup(usize),
     Limit { index: usize, field: &'static str, entry: Option<Box<str>> },
+    Reset { index: usize, field: &'static str },
 }
 
 impl fmt::Display for Place {
@@ -554,6 +574,7 @@ impl fmt::Display for Place {
             Self::ExemptGroup(index) => write!(f, "exempt_groups[{index}]"),
             Self::Limit { index, field, entry: None } => write!(f, "limits[{index}].{field}"),
             Self::Limit { index, field, entry: Some(entry) } => write!(f, "limits[{index}].{field}.{}", key(entry)),
+            Self::Reset { index, field } => write!(f, "resets[{index}].{field}"),
         }
     }
 }
@@ -654,6 +675,24 @@ pub enum PolicyCause {
     },
     /// An exempt subject of a kind that is neither declared nor limited.
     UnknownKind(Box<str>),
+    /// A paid reset of, or one that lowers, a limit that the policy does not have.
+    UnknownLimit {
+        /// The id.
+        limit: Box<str>,
+        /// The ids that there are.
+        known: Vec<Box<str>>,
+    },
+    /// A paid reset that lowers a limit which does not contain the one that is reset.
+    CannotLower {
+        /// The limit that is reset.
+        limit: Box<str>,
+        /// The limit that should be lowered.
+        lowers: Box<str>,
+        /// What is in the way.
+        why: &'static str,
+    },
+    /// A paid reset that is paid in a resource on which there is no hard limit: it would be free.
+    NothingPays(Box<str>),
     /// A warning percentage outside 1 to 100.
     Percent(Box<str>),
     /// A time zone that does not exist, or one other than UTC without the feature `time-zones`.
@@ -681,6 +720,15 @@ impl fmt::Display for PolicyCause {
             Self::Subject(error) => error.fmt(f),
             Self::WrongKind { subject, kind } => write!(f, "{subject:?} is not of the limit's kind, {kind:?}"),
             Self::UnknownKind(kind) => write!(f, "the kind of subject {kind:?} is neither declared nor limited"),
+            Self::UnknownLimit { limit, known } => {
+                write!(f, "there is no limit {limit:?}; known: {}", known.join(", "))
+            }
+            Self::CannotLower { limit, lowers, why } => {
+                write!(f, "a reset of {limit} cannot lower {lowers}: {why}")
+            }
+            Self::NothingPays(resource) => {
+                write!(f, "no hard limit is on {resource:?}: a reset paid in it would be free")
+            }
             Self::Percent(found) => write!(f, "a warning is a percentage from 1 to 100, not {found}"),
             Self::TimeZone(error) => error.fmt(f),
         }

@@ -41,7 +41,7 @@ impl Part {
             let (from, to) = (from.unwrap_or(0), to.unwrap_or(0));
             let settled = match before {
                 Before::Held(_) => seat.settle(window, from, to),
-                Before::Charged(_) => seat.adjust(window, from, to),
+                Before::Charged(_, resets) => seat.adjust(window, from, to, resets),
             };
             let charged = match settled {
                 Settled::Current { charged } => Some(charged),
@@ -50,7 +50,7 @@ impl Part {
                     charged
                 }
             };
-            let overage = charged.and_then(|charged| self.plan.overage(index, charged));
+            let overage = charged.and_then(|charged| self.plan.overage(index, window, charged));
             // A budget is told of once; a later part may have given its window room again.
             let told_anew = |earlier: &(i64, Overage)| overage.is_some() || earlier.0 == window;
             overages.retain(|earlier| !(self.plan.is_about(index, &earlier.1) && told_anew(earlier)));
@@ -65,13 +65,13 @@ impl Part {
 pub(super) enum Before<'a> {
     /// It is held: changing it settles.
     Held(&'a Cost),
-    /// It was charged when the hold expired.
-    Charged(&'a Cost),
+    /// It was charged when the hold expired, after so many of the engine's resets.
+    Charged(&'a Cost, u64),
 }
 
 impl<'a> Before<'a> {
     fn cost(self) -> &'a Cost {
-        let (Self::Held(cost) | Self::Charged(cost)) = self;
+        let (Self::Held(cost) | Self::Charged(cost, _)) = self;
         cost
     }
 }
