@@ -14,6 +14,11 @@ use serde_json::{Map, Value, json};
 use crate::args::{self, Amount};
 use crate::{costs, windows};
 
+#[path = "paid_resets.rs"]
+mod paid_resets;
+
+use paid_resets::{Faults, Resets};
+
 /// The time-to-live of holds in cases that name none, and how long settled ids are remembered.
 pub(crate) const FOR_EVER: Duration = Duration::from_secs(1_000 * 366 * 86_400);
 
@@ -24,6 +29,8 @@ pub(crate) struct Accounts {
     exact: bool,
     zero_is_unlimited: bool,
     declared: Mutex<Vec<Account>>,
+    resets: Resets,
+    faults: Mutex<Faults>,
     hold_ttl: Duration,
     /// Which keys an id was reserved for: what results show, nothing that decides.
     keys_of: Mutex<HashMap<String, BTreeSet<String>>>,
@@ -74,7 +81,8 @@ impl Accounts {
                 limits.map(|(number, window)| Declared::read(window, format!("{kind}-w{number}"), zero_is_unlimited));
             declared.push(Account { key: key.to_owned(), limits: limits.collect::<Result<_, _>>()?, kind });
         }
-        let policy = policy(&declared, exact)?;
+        let resets = Resets::read(setup)?;
+        let policy = policy(&declared, &resets, exact)?;
         let engine = Engine::builder(policy).clock(clock).remember_settled(FOR_EVER);
         let engine = engine.failure_policy(failure_policy(setup)?).build();
         let units = engine.resource("units").map_err(|error| error.to_string())?;
@@ -88,6 +96,8 @@ impl Accounts {
             exact,
             zero_is_unlimited,
             declared: declared.into(),
+            resets,
+            faults: Mutex::default(),
             hold_ttl,
             keys_of: Mutex::default(),
             told: Mutex::default(),
@@ -102,7 +112,8 @@ impl Accounts {
             Err(error) => return Ok(refused_for(error)),
         };
         let answer = match amount {
-            None => scope.check(),
+            // Of what is counted, not of how often it was reset.
+            None => scope.check_in(&[self.units]),
             Some(amount) => match amount.whole() {
                 Some(amount) => scope.check_cost(&self.units.of(amount)),
                 None => return Ok(refused_for("invalid_amount")),
@@ -177,7 +188,7 @@ impl Accounts {
             return Ok(json!({ "error": "unknown_window" }));
         };
         limit.cap = cap;
-        match policy(&changed, self.exact) {
+        match policy(&changed, &self.resets, self.exact) {
             Ok(policy) => {
                 self.engine.set_policy(policy);
                 *declared = changed;
@@ -269,6 +280,21 @@ impl Accounts {
         self.per_key(&keys.unwrap_or_default())
     }
 
+    /// Lets what follows the payment of a reset fail, or what follows that.
+    pub(crate) fn set_reset_fault(&self, component: &str, down: bool) -> bool {
+        let mut faults = lock(&self.faults);
+        match component {
+            "reset_write" => faults.reset_write = down,
+            "refund" => faults.refund = down,
+            _ => return false,
+        }
+        true
+    }
+
+    fn resets_of_setup(&self) -> Resets {
+        self.resets.clone()
+    }
+
     pub(crate) fn set_degraded(&self, component: Component, degraded: bool) {
         self.engine.set_degraded(component, degraded);
     }
@@ -330,6 +356,8 @@ impl Accounts {
             (Ok(_), None) => return json!({ "error": "unknown_account" }),
         };
         let mut windows = Map::new();
+        // Without the count of resets, which has an operation of its own.
+        let usage: Vec<_> = usage.into_iter().filter(|budget| *budget.resource == *"units").collect();
         for budget in &usage {
             let name = account.limits.iter().find(|limit| limit.id == *budget.limit).map(|limit| limit.name.clone());
             windows.insert(name.unwrap_or_else(|| budget.limit.to_string()), shown(budget));
@@ -363,9 +391,10 @@ impl Declared {
     }
 }
 
-fn policy(accounts: &[Account], exact: bool) -> Result<Policy, Unbuilt> {
+fn policy(accounts: &[Account], resets: &Resets, exact: bool) -> Result<Policy, Unbuilt> {
     let rates = Rates::strict().weights("units", &costs::weights()?).rounding(costs::rounding(exact));
-    let mut policy = Policy::builder().resource("units", Unit::Count).rates(rates);
+    let mut policy =
+        Policy::builder().resource("units", Unit::Count).resource("credits", Unit::Count).kind("wallet").rates(rates);
     for Account { kind, limits, .. } in accounts {
         policy = policy.kind(kind);
         for Declared { id, window, cap, warn_at, warn_percent, .. } in limits {
@@ -376,7 +405,7 @@ fn policy(accounts: &[Account], exact: bool) -> Result<Policy, Unbuilt> {
             policy = policy.limit(limit);
         }
     }
-    policy.build().map_err(|_| Unbuilt::Wrong("invalid_config"))
+    resets.declare(policy, accounts).build().map_err(|_| Unbuilt::Wrong("invalid_config"))
 }
 
 /// What each operation does in an outage; `policy` says what differs from the default.

@@ -116,8 +116,9 @@ impl Spending {
             Some((_, cap, Source::Subject)) => (cap, "user"),
             Some((_, cap, Source::Group(_))) => (cap, "group"),
             Some((_, cap, Source::Default)) => (cap, "default"),
-            // Cases of this area exempt nobody.
+            // Cases of this area exempt nobody, and nobody overrides anything.
             Some((_, cap, Source::Exempt)) => (cap, "exempt"),
+            Some((_, cap, Source::Override)) => (cap, "override"),
             None => (Cap::Unlimited, "disabled"),
         };
         let limited = match org {

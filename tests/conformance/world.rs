@@ -1,5 +1,6 @@
 //! What a case acts on, and which code runs which operation.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use encumber::{Clock, Component, ManualClock, Timestamp, Window};
@@ -7,18 +8,23 @@ use serde_json::{Map, Value, json};
 
 use crate::accounts::{Accounts, Unbuilt};
 use crate::agents::Agents;
+use crate::buckets::Buckets;
 use crate::features::Features;
-use crate::leases::Leases;
+use crate::leases::{Leases, Lock};
 use crate::spending::Spending;
-use crate::{args, costs, guards, interleave, messages, next_reset, parallel, windows};
+use crate::{args, buckets, costs, guards, interleave, messages, next_reset, parallel, windows};
 
 /// Where the clock stands in a case that names no instant.
 const START: &str = "2026-04-03T00:00:00Z";
 
+/// How long a paid reset may take before another one of the same key is let through.
+const RESET_LOCK: Duration = Duration::from_secs(10);
+
 /// What cases set up.
-const SETUP: [&str; 13] = [
+const SETUP: [&str; 16] = [
     "accounts",
     "agents",
+    "bucket",
     "exact",
     "fallback",
     "features",
@@ -27,8 +33,10 @@ const SETUP: [&str; 13] = [
     "mode",
     "policy",
     "profile",
+    "reset",
     "rounding",
     "slots",
+    "wallet",
     "zero_means",
 ];
 
@@ -41,9 +49,12 @@ pub(crate) struct World {
     spending: Result<Spending, &'static str>,
     features: Result<Features, &'static str>,
     leases: Result<Leases, &'static str>,
+    buckets: Result<Option<Buckets>, &'static str>,
     zero_is_unlimited: bool,
     /// Whether the case says that it is about exact arithmetic, not about the dialect's.
     exact: bool,
+    /// How many paid resets were asked for: each locks under a name of its own.
+    resets: AtomicU64,
 }
 
 impl World {
@@ -61,8 +72,10 @@ impl World {
             spending: built(Spending::new(&setup["hierarchy"], clock.clone()))?,
             features: built(Features::new(setup, Clock::manual(&clock)))?,
             leases: built(Leases::new(setup, Clock::manual(&clock)))?,
+            buckets: built(Buckets::new(setup))?,
             zero_is_unlimited: setup["zero_means"] == "unlimited",
             exact,
+            resets: AtomicU64::new(0),
             clock,
         })
     }
@@ -162,6 +175,15 @@ impl World {
             "slot_count" => self.with_leases(|leases| leases.count(args)),
             "lock_acquire" => self.with_leases(|leases| leases.lock_acquire(args)),
             "lock_release" => self.with_leases(|leases| leases.lock_release(args)),
+            "paid_reset" => self.paid_reset(args),
+            "reset_daily" => self.with_accounts(|accounts| accounts.reset_daily(args)),
+            "admin_reset" => self.with_accounts(|accounts| accounts.admin_reset(args)),
+            "reset_count" => self.with_accounts(|accounts| accounts.reset_count(args)),
+            "wallet" => self.with_accounts(|accounts| accounts.wallet(args)),
+            "bucket_drain" => match &self.buckets {
+                Ok(buckets) => buckets::drain(buckets.as_ref(), args),
+                Err(error) => Ok(json!({ "error": error })),
+            },
             unknown => Err(format!("the runner knows no operation {unknown:?}")),
         }
     }
@@ -176,11 +198,37 @@ impl World {
         let component = match args::text(step, "component")? {
             "store" => Component::Store,
             "policy" | "limits" | "flags" | "config" => Component::Policy,
-            component => return Err(format!("the runner knows no component {component:?}")),
+            component => {
+                let known = self.accounts.as_ref().is_ok_and(|accounts| accounts.set_reset_fault(component, down));
+                return if known {
+                    Ok(json!({ "ok": true }))
+                } else {
+                    Err(format!("the runner knows no component {component:?}"))
+                };
+            }
         };
         self.accounts.iter().for_each(|accounts| accounts.set_degraded(component, down));
         self.leases.iter().for_each(|leases| leases.set_degraded(component, down));
         Ok(json!({ "ok": true, "degraded": down }))
+    }
+
+    /// Buys a reset under the key's lock, as long as it is running.
+    fn paid_reset(&self, step: &Value) -> Result<Value, String> {
+        let (key, token) = (args::text(step, "key")?, format!("reset-{}", self.resets.fetch_add(1, Ordering::Relaxed)));
+        let (accounts, leases) = match (&self.accounts, &self.leases) {
+            (Ok(accounts), Ok(leases)) => (accounts, leases),
+            (Err(error), _) | (_, Err(error)) => return Ok(json!({ "outcome": error, "error": error })),
+        };
+        match leases.lock(key, &token, RESET_LOCK)? {
+            Lock::Busy if !accounts.never_sells(step) => accounts.busy(step),
+            // In an outage the engine says itself what comes of it.
+            Lock::Busy | Lock::Unavailable => accounts.paid_reset(step),
+            Lock::Taken => {
+                let sold = accounts.paid_reset(step);
+                leases.unlock(key, &token)?;
+                sold
+            }
+        }
     }
 
     fn now(&self) -> Timestamp {
