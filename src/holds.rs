@@ -56,6 +56,11 @@ struct Slotted {
 }
 
 impl HoldId {
+    /// The id of a workflow, in the table of workflows.
+    pub(crate) fn of_workflow(id: &str) -> Self {
+        Self(Id::Chosen(id.into()))
+    }
+
     /// The id of the caller's slot `name` of `resource` of `subjects`: no other one's, and no reservation's.
     pub(crate) fn of_slot(
         resource: Resource,

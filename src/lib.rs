@@ -145,6 +145,7 @@ mod subject;
 mod sync;
 mod time;
 mod window;
+mod workflow;
 
 #[cfg(feature = "json")]
 pub use amount::CapValueError;
@@ -163,7 +164,7 @@ pub use reservation::{
     UnknownHold,
 };
 pub use reset::{Reset, ResetError, ResetReceipt, Taken, Wallet, WalletError};
-pub use scope::{AffordError, ChargeError, RecordError, Scope, ScopeError, Subjects};
+pub use scope::{AffordError, ChargeError, Ended, RecordError, Scope, ScopeError, Subjects};
 pub use slot::{Slot, SlotError};
 pub use subject::{NAME_BYTES_MAX, SUBJECT_ID_BYTES_MAX, Subject, SubjectError, is_name};
 pub use time::{Timestamp, TimestampError};
@@ -171,6 +172,7 @@ pub use window::{
     Bounds, Calendar, Countdown, Grid, Period, PeriodError, Span, TimeOfDay, Weekday, Window, WindowError, Zone,
     ZoneError,
 };
+pub use workflow::{Counted, Progress, StepError, Workflow, WorkflowError, WorkflowSpec};
 
 /// The README's program runs.
 #[cfg(doctest)]

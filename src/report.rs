@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use crate::amount::{Cap, Cost, Unit};
 use crate::charge::{Passed, SeatSet, Windows};
 use crate::policy::Warn;
-use crate::scope::Plan;
+use crate::scope::{Gate, Plan};
 use crate::subject::Subject;
 use crate::time::Timestamp;
 use crate::window::{Bounds, Window};
@@ -108,12 +108,14 @@ impl Receipt {
         let mut rest = cost.clone();
         for Charged { plan, windows, cost } in self.parts.iter().rev() {
             let share = rest.take_up_to(cost);
-            let _flight = plan.flight();
+            let flight = plan.flight();
             for (seat, &window) in plan.seats.iter().zip(windows) {
                 if let Some(amount @ 1..) = share.amount(seat.resource) {
                     seat.adjust(window, amount, 0, self.resets);
                 }
             }
+            drop(flight);
+            plan.tell(Gate::touch);
         }
     }
 }

@@ -33,6 +33,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("reset", 5),
     ("scope", 5),
     ("slot", 5),
+    ("workflow", 5),
 ];
 
 struct Source {

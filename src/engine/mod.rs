@@ -19,9 +19,9 @@ use crate::registry::Registry;
 use crate::report::Receipt;
 use crate::reservation::{DetachedHold, Hold, RefundError, Refunds, UnknownHold};
 use crate::reset::Resets;
-use crate::scope::{Members, Scope, ScopeError, Subjects};
+use crate::scope::{Members, Owner, Scope, ScopeError, Subjects};
 use crate::subject::{Subject, SubjectError};
-use crate::sync::next_number;
+use crate::sync::{AtomicU64, Ordering, next_number};
 use crate::time::Timestamp;
 
 mod caps;
@@ -81,6 +81,9 @@ pub(crate) struct Core {
     /// Caps and top-ups of single budgets.
     pub(crate) grants: Grants,
     pub(crate) resets: Resets,
+    /// Active workflows, and allowances with a time-to-live.
+    pub(crate) timed: Holds<dyn Owner>,
+    pub(crate) active_workflows: AtomicU64,
     /// The time-to-live of reservations that name none.
     pub(crate) hold_ttl: Option<Duration>,
     pub(crate) failure_policy: FailurePolicy,
@@ -104,9 +107,18 @@ impl Core {
         self.health.degraded()
     }
 
-    /// Settles the holds whose time has run out by `now`; says how many.
+    /// Settles the holds, and ends the workflows and allowances, whose time has run out by `now`; says how many.
     pub(crate) fn collect_overdue(&self, now: Timestamp) -> usize {
-        self.holds.overdue(now).iter().filter(|hold| hold.expire()).count()
+        let expired = self.holds.overdue(now).iter().filter(|hold| hold.expire()).count();
+        let ended = self.timed.overdue(now);
+        ended.iter().for_each(|owner| owner.end());
+        expired + ended.len()
+    }
+
+    /// A resource that no policy can name.
+    pub(crate) fn hidden_resource(&self, name: &str) -> Resource {
+        debug_assert!(!crate::subject::is_name(name), "a policy could name it");
+        self.names.lock().resource(self.id, name)
     }
 
     /// Claims `id` for a hold, once those have gone whose time has run out.
@@ -163,6 +175,7 @@ impl EngineBuilder {
     }
 
     /// How many holds with an id or a time-to-live the engine keeps at most, open ones and remembered ones together; 1,000,000 without it.
+    /// As many workflows, and allowances with a time-to-live, together.
     pub fn max_holds(mut self, max: u64) -> Self {
         self.holds_max = max;
         self
@@ -199,6 +212,8 @@ impl EngineBuilder {
             holds: Holds::new(self.holds_max, self.remember_settled),
             grants: Grants::default(),
             resets: Resets::default(),
+            timed: Holds::new(self.holds_max, Duration::ZERO),
+            active_workflows: AtomicU64::new(0),
             hold_ttl: self.hold_ttl,
             failure_policy: self.failure_policy,
             health: Health::new(),
@@ -274,7 +289,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::scope`].
     pub fn scope_of(&self, subjects: Subjects) -> Result<Scope, ScopeError> {
-        Scope::resolve(Arc::clone(&self.core), Members { subjects, carried: Vec::new() })
+        Scope::resolve(Arc::clone(&self.core), Members::new(subjects))
     }
 
     /// A handle on the hold that is kept under `id`, open or settled: whoever knows the id may go on with it.
@@ -316,8 +331,8 @@ impl Engine {
         self.core.refunds.refund(receipt, cost, self.core.now_precise())
     }
 
-    /// Settles the holds whose time has run out, and forgets the ids of settled ones that were remembered long enough. Says how many holds
-    /// expired. Never needed for an answer to be right: whoever looks at what is held collects them. For a host that wants expired holds to be
+    /// Settles the holds, and ends the workflows and allowances, whose time has run out, and forgets the ids of settled holds that were
+    /// remembered long enough. Says how many had run out. Never needed for an answer to be right: whoever looks at what is held collects them. For a host that wants expired holds to be
     /// reported in time though nobody asks.
     pub fn sweep(&self) -> usize {
         self.core.collect_overdue(self.core.now_precise())
@@ -326,6 +341,12 @@ impl Engine {
     /// How many holds are kept under an id, open or remembered.
     pub fn holds(&self) -> u64 {
         self.core.holds.kept()
+    }
+
+    /// How many workflows are active. Those whose time has run out are not.
+    pub fn active_workflows(&self) -> u64 {
+        self.core.collect_overdue(self.core.now_precise());
+        self.core.active_workflows.load(Ordering::Acquire)
     }
 
     /// Says that something the engine depends on is degraded, or is well again. From then on operations do what the [`FailurePolicy`]

@@ -20,7 +20,7 @@ use crate::charge::Windows;
 use crate::cost::{CostError, Usage};
 use crate::holds::HoldId;
 use crate::report::{Admission, Charged, Overage, Receipt};
-use crate::scope::{ChargeError, Plan, hold};
+use crate::scope::{ChargeError, Gate, Plan, hold_more};
 use crate::sync::{AtomicU8, Ordering, unique_number, yield_now};
 use crate::time::Timestamp;
 
@@ -157,14 +157,16 @@ impl Hold {
         if cost.items.is_empty() {
             return Ok(Admission::default());
         }
-        let (windows, admission) = hold(&plan, &cost)?;
+        let (windows, admission) = hold_more(&plan, &cost)?;
         let part = Part { plan, cost, windows };
         let mut grown = self.grown.lock();
         // A settlement that claimed before this bit was set does not look for extensions; one that claims after it waits for the lock.
         if self.state.fetch_or(GROWN, Ordering::AcqRel) & CLAIMED != 0 {
             drop(grown);
-            let _flight = part.plan.flight();
+            let flight = part.plan.flight();
             part.change(Before::Held(&part.cost), &Cost::nothing(), &mut Overages::new());
+            drop(flight);
+            part.plan.tell(Gate::touch);
             return Err(ExtendError::Settled);
         }
         grown.get_or_insert_default().extensions.push(part);
@@ -173,6 +175,15 @@ impl Hold {
 
     /// Takes `cost` out of what is held, as a hold of its own in the same windows, dispatched if this one is.
     pub(super) fn split(&self, cost: &Cost) -> Result<Self, SplitError> {
+        self.first.plan.tell(Gate::open);
+        let taken = self.take(cost);
+        if taken.is_err() {
+            self.first.plan.tell(Gate::settle);
+        }
+        taken
+    }
+
+    fn take(&self, cost: &Cost) -> Result<Self, SplitError> {
         let mut grown = self.grown.lock();
         // As in `try_extend`.
         let before = self.state.fetch_or(GROWN, Ordering::AcqRel);
@@ -377,6 +388,7 @@ impl Hold {
         // Only the claimer sets it, once. Release pairs with the Acquire in `wait_until`.
         let _ = self.settlement.set(settlement);
         self.state.fetch_or(CHARGED | how, Ordering::Release);
+        self.first.plan.tell(Gate::settle);
         receipt
     }
 
@@ -397,6 +409,7 @@ impl Hold {
         settlement.late = true;
         let receipt = self.receipt(&settlement);
         let _ = self.late.set(Box::new(settlement));
+        self.first.plan.tell(Gate::touch);
         receipt
     }
 
@@ -410,6 +423,7 @@ impl Hold {
         });
         drop(grown);
         self.state.fetch_or(RELEASED | how, Ordering::Release);
+        self.first.plan.tell(Gate::settle);
     }
 
     /// Carries out changes of parts, all as of one instant.

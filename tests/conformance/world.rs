@@ -12,6 +12,7 @@ use crate::buckets::Buckets;
 use crate::features::Features;
 use crate::leases::{Leases, Lock};
 use crate::spending::Spending;
+use crate::workflows::Workflows;
 use crate::{args, buckets, costs, guards, interleave, messages, next_reset, parallel, windows};
 
 /// Where the clock stands in a case that names no instant.
@@ -21,7 +22,7 @@ const START: &str = "2026-04-03T00:00:00Z";
 const RESET_LOCK: Duration = Duration::from_secs(10);
 
 /// What cases set up.
-const SETUP: [&str; 16] = [
+const SETUP: [&str; 17] = [
     "accounts",
     "agents",
     "bucket",
@@ -37,6 +38,7 @@ const SETUP: [&str; 16] = [
     "rounding",
     "slots",
     "wallet",
+    "workflow",
     "zero_means",
 ];
 
@@ -50,6 +52,7 @@ pub(crate) struct World {
     features: Result<Features, &'static str>,
     leases: Result<Leases, &'static str>,
     buckets: Result<Option<Buckets>, &'static str>,
+    workflows: Result<Option<Workflows>, &'static str>,
     zero_is_unlimited: bool,
     /// Whether the case says that it is about exact arithmetic, not about the dialect's.
     exact: bool,
@@ -73,6 +76,7 @@ impl World {
             features: built(Features::new(setup, Clock::manual(&clock)))?,
             leases: built(Leases::new(setup, Clock::manual(&clock)))?,
             buckets: built(Buckets::new(setup))?,
+            workflows: built(Workflows::new(setup, Clock::manual(&clock)))?,
             zero_is_unlimited: setup["zero_means"] == "unlimited",
             exact,
             resets: AtomicU64::new(0),
@@ -184,6 +188,10 @@ impl World {
                 Ok(buckets) => buckets::drain(buckets.as_ref(), args),
                 Err(error) => Ok(json!({ "error": error })),
             },
+            "wf_begin" => self.with_workflows(|workflows| workflows.begin(args)),
+            "wf_step" => self.with_workflows(|workflows| workflows.step(args)),
+            "wf_end" => self.with_workflows(|workflows| workflows.end(args)),
+            "wf_status" => self.with_workflows(|workflows| workflows.status(args)),
             unknown => Err(format!("the runner knows no operation {unknown:?}")),
         }
     }
@@ -249,6 +257,14 @@ impl World {
 
     fn with_leases(&self, run: impl FnOnce(&Leases) -> Result<Value, String>) -> Result<Value, String> {
         self.leases.as_ref().map_or_else(|error| Ok(json!({ "acquired": false, "error": error })), run)
+    }
+
+    fn with_workflows(&self, run: impl FnOnce(&Workflows) -> Result<Value, String>) -> Result<Value, String> {
+        match &self.workflows {
+            Ok(Some(workflows)) => run(workflows),
+            Ok(None) => Err("the case sets up no workflows".to_owned()),
+            Err(error) => Ok(json!({ "ok": false, "error": error })),
+        }
     }
 }
 
