@@ -20,6 +20,8 @@ mod args;
 mod buckets;
 #[path = "conformance/costs.rs"]
 mod costs;
+#[path = "conformance/counters.rs"]
+mod counters;
 #[path = "conformance/expressions.rs"]
 mod expressions;
 #[path = "conformance/features.rs"]

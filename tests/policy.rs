@@ -407,6 +407,8 @@ fn an_exempt_subject_does_not_lift_limits_on_others_or_what_is_unknown() {
     assert_eq!((refusal.violations().count(), &*refusal.primary().limit), (1, "agent"));
     assert_eq!(scope.usage().unwrap()[0].used, 3, "all or none");
     assert!(engine.resource("cals").is_err() && engine.scope(["usr:4"]).is_err());
+    engine.set_override(&"user:4".parse().unwrap(), "user-day", Some(Cap::Max(3))).unwrap();
+    assert!(engine.scope(["user:4"]).unwrap().try_charge(calls.of(1)).is_err(), "an operator's word goes before it");
     let other = Engine::new(Policy::from_toml(EXEMPT).unwrap()).resource("calls").unwrap();
     assert!(matches!(engine.scope(["user:4"]).unwrap().try_charge(other.of(1)), Err(ChargeError::UnknownResource(_))));
 }

@@ -362,7 +362,8 @@ impl PolicyBuilder {
     }
 
     /// Exempts the subject written `subject` (`user:4`): every limit on it counts what it uses and never refuses it, whatever entries
-    /// there are for it. Limits on the other subjects of a scope hold all the same, and what is unknown stays an error.
+    /// there are for it. Limits on the other subjects of a scope hold all the same, and what is unknown stays an error. Only an override that
+    /// the engine was given for one budget of the subject goes before ([`Engine::set_override`](crate::Engine::set_override)).
     ///
     /// ```
     /// use encumber::{Cap, Engine, Limit, Policy, Unit, Window};

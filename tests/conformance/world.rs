@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::accounts::{Accounts, Unbuilt};
 use crate::agents::Agents;
 use crate::buckets::Buckets;
+use crate::counters::Counters;
 use crate::features::Features;
 use crate::leases::{Leases, Lock};
 use crate::spending::Spending;
@@ -22,10 +23,11 @@ const START: &str = "2026-04-03T00:00:00Z";
 const RESET_LOCK: Duration = Duration::from_secs(10);
 
 /// What cases set up.
-const SETUP: [&str; 17] = [
+const SETUP: [&str; 18] = [
     "accounts",
     "agents",
     "bucket",
+    "counter",
     "exact",
     "fallback",
     "features",
@@ -53,6 +55,7 @@ pub(crate) struct World {
     leases: Result<Leases, &'static str>,
     buckets: Result<Option<Buckets>, &'static str>,
     workflows: Result<Option<Workflows>, &'static str>,
+    counters: Result<Option<Counters>, &'static str>,
     zero_is_unlimited: bool,
     /// Whether the case says that it is about exact arithmetic, not about the dialect's.
     exact: bool,
@@ -77,6 +80,7 @@ impl World {
             leases: built(Leases::new(setup, Clock::manual(&clock)))?,
             buckets: built(Buckets::new(setup))?,
             workflows: built(Workflows::new(setup, Clock::manual(&clock)))?,
+            counters: built(Counters::new(setup, Clock::manual(&clock)))?,
             zero_is_unlimited: setup["zero_means"] == "unlimited",
             exact,
             resets: AtomicU64::new(0),
@@ -192,6 +196,9 @@ impl World {
             "wf_step" => self.with_workflows(|workflows| workflows.step(args)),
             "wf_end" => self.with_workflows(|workflows| workflows.end(args)),
             "wf_status" => self.with_workflows(|workflows| workflows.status(args)),
+            "counter_incr" => self.with_counters(|counters| counters.incr(args)),
+            "counter_get" => self.with_counters(|counters| counters.get(args)),
+            "counter_reset" => self.with_counters(|counters| counters.reset(args)),
             unknown => Err(format!("the runner knows no operation {unknown:?}")),
         }
     }
@@ -264,6 +271,14 @@ impl World {
             Ok(Some(workflows)) => run(workflows),
             Ok(None) => Err("the case sets up no workflows".to_owned()),
             Err(error) => Ok(json!({ "ok": false, "error": error })),
+        }
+    }
+
+    fn with_counters(&self, run: impl FnOnce(&Counters) -> Result<Value, String>) -> Result<Value, String> {
+        match &self.counters {
+            Ok(Some(counters)) => run(counters),
+            Ok(None) => Err("the case sets up no counters".to_owned()),
+            Err(error) => Ok(json!({ "error": error })),
         }
     }
 }
