@@ -169,7 +169,12 @@ impl Accounts {
         Ok(result)
     }
 
+    /// The usage of one key, or of several as of one instant.
     pub(crate) fn usage(&self, step: &Value) -> Result<Value, String> {
+        if step["keys"].is_array() {
+            let keys = args::texts(step, "keys")?.into_iter().collect();
+            return Ok(json!({ "per_key": self.per_key(&keys) }));
+        }
         Ok(self.view(args::text(step, "key")?, false))
     }
 
@@ -343,21 +348,34 @@ impl Accounts {
         })
     }
 
+    /// By key, all as of one instant.
     fn per_key(&self, keys: &BTreeSet<String>) -> Value {
-        keys.iter().map(|key| (key.clone(), self.view(key, false))).collect::<Map<_, _>>().into()
+        let all: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let usage = match self.scope(&all).and_then(|scope| scope.usage().map_err(|error| scope_error(&error))) {
+            Ok(usage) => usage,
+            Err(error) => return json!({ "error": error }),
+        };
+        let view = |key: &String| {
+            let own: Vec<_> = usage.iter().filter(|budget| budget.subject.id() == key).collect();
+            (key.clone(), self.shown(key, &own, false))
+        };
+        keys.iter().map(view).collect::<Map<_, _>>().into()
     }
 
-    /// The usage of an account: under `windows` by name, and flat when there is one window, or for the first one on demand.
+    /// The usage of an account.
     fn view(&self, key: &str, flat: bool) -> Value {
-        let usage = self.scope(&[key]).and_then(|scope| scope.usage().map_err(|error| scope_error(&error)));
-        let (usage, account) = match (usage, self.account(key)) {
-            (Ok(usage), Some(account)) => (usage, account),
-            (Err(error), _) => return json!({ "error": error }),
-            (Ok(_), None) => return json!({ "error": "unknown_account" }),
-        };
+        match self.scope(&[key]).and_then(|scope| scope.usage().map_err(|error| scope_error(&error))) {
+            Ok(usage) => self.shown(key, &usage.iter().collect::<Vec<_>>(), flat),
+            Err(error) => json!({ "error": error }),
+        }
+    }
+
+    /// Budgets of an account: under `windows` by name, and flat when there is one window, or for the first one on demand.
+    fn shown(&self, key: &str, usage: &[&BudgetUsage], flat: bool) -> Value {
+        let Some(account) = self.account(key) else { return json!({ "error": "unknown_account" }) };
         let mut windows = Map::new();
         // Without the count of resets, which has an operation of its own.
-        let usage: Vec<_> = usage.into_iter().filter(|budget| *budget.resource == *"units").collect();
+        let usage: Vec<_> = usage.iter().filter(|budget| *budget.resource == *"units").collect();
         for budget in &usage {
             let name = account.limits.iter().find(|limit| limit.id == *budget.limit).map(|limit| limit.name.clone());
             windows.insert(name.unwrap_or_else(|| budget.limit.to_string()), shown(budget));

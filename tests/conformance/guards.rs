@@ -77,9 +77,9 @@ impl Work {
         let cost = &outcome["cost"];
         match (outcome.as_str(), Amount::of(cost)) {
             (None, Amount::Whole(cost)) => Ok(Self::Costs(cost)),
-            (Some("fail" | "error"), _) => Ok(Self::Fails),
-            (Some("panic"), _) => Ok(Self::Panics),
-            (Some("cancel" | "cancelled" | "timeout"), _) => Ok(Self::IsCancelled),
+            (Some("fail" | "failed" | "error"), _) => Ok(Self::Fails),
+            (Some("panic" | "panics"), _) => Ok(Self::Panics),
+            (Some("cancel" | "cancelled" | "canceled" | "timeout"), _) => Ok(Self::IsCancelled),
             _ => Err(format!("the runner knows no outcome {outcome}")),
         }
     }

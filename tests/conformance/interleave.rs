@@ -32,6 +32,10 @@ pub(crate) fn interleave(outer: &World, step: &Value, expected: &Value) -> Resul
     let always = match &expected["always"] {
         Value::Null => Vec::new(),
         Value::String(text) => Expression::parse(text)?.clauses(),
+        Value::Array(_) => {
+            let texts = args::texts(expected, "always")?;
+            Expression::All(texts.iter().map(|text| Expression::parse(text)).collect::<Result<_, _>>()?).clauses()
+        }
         other => return Err(format!("always is {other}, not a text")),
     };
     let run = Run::new(world, &schedule, &always)?;
@@ -73,18 +77,20 @@ impl Values for Seen<'_> {
     fn named(&self, name: &str) -> Option<i128> {
         let short = name.strip_prefix("snapshot.").or(name.strip_prefix("usage."));
         let paths = [Some(name), short].into_iter().flatten();
-        let roots = [Some(self.result), self.result.get("windows"), sole(self.result.get("per_key"))];
+        let per_key = self.result.get("per_key");
+        let roots = [Some(self.result), self.result.get("windows"), per_key, sole(per_key)];
         let found = paths.flat_map(|path| roots.into_iter().flatten().filter_map(move |root| at(root, path)));
         found.into_iter().find_map(number).or_else(|| self.sum_of(name))
     }
 
     fn sum_of(&self, name: &str) -> Option<i128> {
-        self.sums.map(|sums| sums.get(name).copied().unwrap_or(0)).filter(|_| SUMS.contains(&name))
+        let sums = self.sums?;
+        sums.get(name).copied().or_else(|| SUMS.contains(&name).then_some(0))
     }
 }
 
-/// What is added up over all results: fields of theirs, amounts that were let through, and how many calls were ok or not.
-const SUMS: [&str; 8] = ["charged", "overage", "recorded", "consumed", "reserved", "released", "ok", "rejected"];
+/// What is added up over all results besides the numbers in them: amounts that were let through, and how many calls were ok or not.
+const SUMS: [&str; 7] = ["charged", "recorded", "consumed", "reserved", "released", "ok", "rejected"];
 
 fn at<'a>(root: &'a Value, path: &str) -> Option<&'a Value> {
     path.split('.').try_fold(root, |value, name| value.get(name))
@@ -256,6 +262,9 @@ impl<'a> Run<'a> {
             }
             "finalize" => json!({ "id": hands.id, "actual": amount }),
             "release" => json!({ "id": hands.id }),
+            "usage" if self.keys.len() > 1 && !self.keys.iter().any(|key| operation.words.contains(key)) => {
+                json!({ "keys": self.keys })
+            }
             "consume" | "record" => json!({ "key": key, "amount": amount }),
             "check" if operation.amount.is_some() => json!({ "key": key, "amount": amount }),
             "set_limit" => json!({ "key": key, "limit": amount }),
@@ -280,8 +289,8 @@ impl<'a> Run<'a> {
     fn look_at(&self, name: &str, step: &Value, result: &Value, hands: &mut Hands) -> Result<(), String> {
         let is_ok = crate::parallel::is_ok(result);
         hands.add(if is_ok { "ok" } else { "rejected" }, 1);
-        for field in ["charged", "overage", "recorded"] {
-            hands.add(field, number(&result[field]).unwrap_or(0));
+        for (field, value) in result.as_object().into_iter().flatten().filter(|(_, value)| value.is_number()) {
+            hands.add(field, number(value).unwrap_or(0));
         }
         match name {
             "consume" if is_ok => hands.add("consumed", number(&step["amount"]).unwrap_or(0)),
@@ -318,8 +327,14 @@ impl<'a> Run<'a> {
                 fields.into_iter().for_each(|(field, value)| drop(reading.entry(field).or_insert(value)));
             }
         };
-        for key in &self.keys {
-            add(Some(key), self.world.run("usage", &json!({ "key": key }))?);
+        match &self.keys[..] {
+            [] => {}
+            [key] => add(Some(key), self.world.run("usage", &json!({ "key": key }))?),
+            keys => {
+                // All as of one instant.
+                let usage = self.world.run("usage", &json!({ "keys": keys }))?;
+                keys.iter().for_each(|key| add(Some(key), usage["per_key"][key].clone()));
+            }
         }
         if setup["slots"].is_object() {
             let key = self.keys.first().map_or("key", String::as_str);

@@ -134,6 +134,7 @@ const READS: [&str; 10] = [
 impl Schedule {
     pub(crate) fn read(step: &Value) -> Result<Self, String> {
         let rounds = step["rounds"].as_u64().filter(|rounds| *rounds > 0).ok_or("rounds is no number")?;
+        let is_of_agents = step["account"].is_null() && step["accounts"].is_null() && !step["agent"].is_null();
         let lines = args::texts(step, "body")?;
         let threads = |count: &Value| count.as_u64().filter(|count| (1..=256).contains(count));
         let named: Vec<(&str, u64)> = match &step["threads"] {
@@ -153,7 +154,7 @@ impl Schedule {
             let mut is_taken = false;
             for ((name, _), taking) in named.iter().zip(&mut roles) {
                 if role.is_none_or(|role| role == *name) {
-                    taking.lines.push(Line::read(text)?);
+                    taking.lines.push(Line::read(text, is_of_agents)?);
                     is_taken = true;
                 }
             }
@@ -194,18 +195,19 @@ impl Role {
 }
 
 impl Line {
-    fn read(text: &str) -> Result<Self, String> {
+    fn read(text: &str, is_of_agents: bool) -> Result<Self, String> {
         let bare = without_remarks(text);
         let one_in = if bare.split_whitespace().any(|word| word == "sometimes") { SOMETIMES } else { 1 };
         let choices = bare.split(" or ").map(|choice| {
-            Action::read(choice).ok_or_else(|| format!("the runner cannot read the line {text:?} of a schedule"))
+            Action::read(choice, is_of_agents)
+                .ok_or_else(|| format!("the runner cannot read the line {text:?} of a schedule"))
         });
         Ok(Self { one_in, choices: choices.collect::<Result<_, _>>()? })
     }
 }
 
 impl Action {
-    fn read(text: &str) -> Option<Self> {
+    fn read(text: &str, is_of_agents: bool) -> Option<Self> {
         let words: Vec<&str> = text.split(|c: char| c.is_whitespace() || ",;".contains(c)).collect();
         let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
         let says = |sought: &str| words.contains(&sought);
@@ -226,6 +228,12 @@ impl Action {
         }
         let place = words.iter().position(|word| OPERATIONS.iter().any(|(known, _)| known == word))?;
         let (_, name) = OPERATIONS.iter().find(|(known, _)| *known == words[place])?;
+        let name = match *name {
+            "consume" if is_of_agents => "agent_consume",
+            "check" if is_of_agents => "agent_check",
+            "usage" if is_of_agents => "agent_status",
+            name => name,
+        };
         let rest = &words[place + 1..];
         let amount = rest.iter().find_map(|word| range(word));
         Some(Self::Operation(Operation { name, words: rest.iter().map(|word| (*word).to_owned()).collect(), amount }))
@@ -264,6 +272,13 @@ pub(crate) fn own_setup(step: &Value) -> Result<Map<String, Value>, String> {
             "threads" | "rounds" | "body" => {}
             "account" => {
                 setup.insert("accounts".to_owned(), json!({ "account": account(value)? }));
+            }
+            "agent" => {
+                let mut agent = json!({ "period_s": 3_600, "created_at": "2026-04-03T00:00:00Z" });
+                for (field, value) in args::fields(step, "agent")? {
+                    agent[field] = value.clone();
+                }
+                setup.insert("agents".to_owned(), json!({ "agent": agent }));
             }
             "accounts" => {
                 let accounts = args::fields(step, "accounts")?;
