@@ -1,9 +1,10 @@
 //! Conformance: runs case files through the public API.
 //!
 //! The cases are those of the folder that `ENCUMBER_CASES` names, or of `tests/cases`. The runner knows operations and fields, never a
-//! case. It prints a line for each case that fails, then what was skipped and why, then the counts.
+//! case. It prints a line for each case that fails, then what was skipped and why, then the counts by area and in all.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -86,9 +87,12 @@ fn main() -> ExitCode {
     for (reason, count) in &tally.skipped {
         println!("skipped {count}: {reason}");
     }
-    let skipped: usize = tally.skipped.values().sum();
-    println!("{} passed, {} failed, {skipped} skipped", tally.passed, tally.failed);
-    if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    for (area, counts) in &tally.by_area {
+        println!("{area}: {counts}");
+    }
+    let all = tally.all();
+    println!("{all}");
+    if all.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Every case of every file, with its area, in the order of the files' names.
@@ -114,28 +118,50 @@ fn read_cases(folder: &Path) -> Result<Vec<(String, Value)>, String> {
 /// What came of the cases so far.
 #[derive(Default)]
 struct Tally {
-    passed: usize,
-    failed: usize,
+    by_area: BTreeMap<String, Counts>,
     /// By reason.
     skipped: BTreeMap<String, usize>,
 }
 
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
+    }
+}
+
 impl Tally {
     fn count(&mut self, area: &str, case: &Value) {
+        let counts = self.by_area.entry(area.to_owned()).or_default();
         if let Some(reason) = skipped(area, case) {
+            counts.skipped += 1;
             *self.skipped.entry(reason).or_default() += 1;
             return;
         }
         let result = catch_unwind(AssertUnwindSafe(|| run_case(case)));
         let result = result.unwrap_or_else(|panic| Err(format!("panicked: {}", panic_text(&*panic))));
         match result {
-            Ok(()) => self.passed += 1,
+            Ok(()) => counts.passed += 1,
             Err(fault) => {
-                self.failed += 1;
+                counts.failed += 1;
                 let text = |field: &str| case[field].as_str().unwrap_or("?").to_owned();
                 println!("FAIL {area} {} {}: {fault}", text("id"), text("title"));
             }
         }
+    }
+
+    fn all(&self) -> Counts {
+        self.by_area.values().fold(Counts::default(), |all, one| Counts {
+            passed: all.passed + one.passed,
+            failed: all.failed + one.failed,
+            skipped: all.skipped + one.skipped,
+        })
     }
 }
 
