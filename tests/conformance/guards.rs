@@ -119,9 +119,9 @@ impl Ledger {
     }
 
     /// Holds, works and commits; the guard is a reservation, so that it is given back however the work ends.
-    fn held_call(&self, hold: u64, work: &Work) -> Result<Seen, String> {
+    fn held_call(&self, amount: u64, work: &Work) -> Result<Seen, String> {
         let mut seen = Seen::default();
-        let guard = match self.scope.reserve(self.units.of(hold)) {
+        let guard = match self.scope.reserve(self.units.of(amount)) {
             Ok(guard) => guard,
             Err(ChargeError::Refused(_)) => return Ok(Seen { error: Some("quota_exceeded"), ..seen }),
             Err(error) => return Err(error.to_string()),

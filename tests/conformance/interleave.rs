@@ -324,7 +324,9 @@ impl<'a> Run<'a> {
                 reading.insert(name.to_owned(), result.clone());
             }
             if let Value::Object(fields) = result {
-                fields.into_iter().for_each(|(field, value)| drop(reading.entry(field).or_insert(value)));
+                for (field, value) in fields {
+                    reading.entry(field).or_insert(value);
+                }
             }
         };
         match &self.keys[..] {
@@ -333,7 +335,9 @@ impl<'a> Run<'a> {
             keys => {
                 // All as of one instant.
                 let usage = self.world.run("usage", &json!({ "keys": keys }))?;
-                keys.iter().for_each(|key| add(Some(key), usage["per_key"][key].clone()));
+                for key in keys {
+                    add(Some(key), usage["per_key"][key].clone());
+                }
             }
         }
         if setup["slots"].is_object() {

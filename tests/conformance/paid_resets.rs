@@ -49,12 +49,10 @@ impl Resets {
         }
         args::known_fields(reset, &["cost", "max_per_day", "credit_enabled", "weekly_guard"])?;
         let price = match (&reset["credit_enabled"], Amount::of(&reset["cost"])) {
-            (Value::Bool(false), _) => None,
+            (_, Amount::Invalid) if !reset["cost"].is_null() => return Err(wrong()),
+            (credit_enabled, Amount::Whole(price @ 1..)) if *credit_enabled != false => Some(price),
             // In this dialect a price of 0 switches the reset off.
-            (_, Amount::Whole(0) | Amount::Negative) => None,
-            (_, Amount::Whole(price)) => Some(price),
-            (_, Amount::Invalid) if reset["cost"].is_null() => None,
-            (_, Amount::Invalid) => return Err(wrong()),
+            _ => None,
         };
         // In this dialect 0 is no cap.
         let max_per_day =
