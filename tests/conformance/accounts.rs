@@ -345,6 +345,7 @@ impl Accounts {
             "resets_at": refusal.primary().resets_at.map(windows::shown),
             "retry_at": retry_at,
             "never_fits": refusal.retry() == Retry::Never && refusal.violations().any(larger),
+            "degraded": self.is_degraded(),
         })
     }
 
