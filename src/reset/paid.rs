@@ -333,7 +333,9 @@ impl Resets {
 
     /// The right to charge a wallet for a reset of the budget; `None` while somebody else has it.
     fn claim(&self, budget: (Subject, Arc<str>)) -> Option<Running<'_>> {
-        self.running.lock().insert(budget.clone()).then_some(Running { resets: self, budget })
+        let is_free = self.running.lock().insert(budget.clone());
+        // Made only then: whoever has one gives it back when he drops it.
+        is_free.then(|| Running { resets: self, budget })
     }
 }
 
