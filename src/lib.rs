@@ -111,6 +111,8 @@
 //! | `toml` | `Policy::from_toml` |
 //! | `json` | `Policy::from_json`, `Cap::from_json`, `Refusal::to_json` |
 //! | `time-zones` | [`Zone`]s other than UTC |
+//! | `prices` | `PriceTable`: the price files of `LiteLLM` and genai-prices |
+//! | `usage` | `UsageApi` and `UsageStream`: what providers report in replies and streams |
 //!
 //! None is on by default. A feature adds functions and changes no behaviour.
 //!
@@ -124,15 +126,20 @@
 //! settlements, and `docs/internals/atomics.md` for the orderings.
 #![forbid(unsafe_code)]
 
+#[cfg(any(feature = "prices", feature = "usage"))]
+mod adapters;
+mod allowance;
 mod amount;
 mod charge;
 mod clock;
 mod cost;
 mod engine;
+mod event;
 mod grants;
 mod holds;
 mod live;
 mod meter;
+mod observe;
 mod policy;
 mod refusal;
 mod registry;
@@ -147,12 +154,20 @@ mod time;
 mod window;
 mod workflow;
 
+#[cfg(feature = "prices")]
+pub use adapters::prices::{ListedPrice, PriceFault, PriceFileError, PriceTable, SkippedPrice, UnlistedModel};
+#[cfg(feature = "usage")]
+pub use adapters::usage::{EVENT_BYTES_MAX, ReportedUsage, StreamEnd, UsageApi, UsageError, UsageStream};
+pub use allowance::Allowance;
 #[cfg(feature = "json")]
 pub use amount::CapValueError;
 pub use amount::{AmountError, Cap, Cost, NANOS_PER_USD, Ratio, Resource, Unit};
 pub use clock::{Clock, ManualClock, TimeSource};
-pub use cost::{CostError, Estimate, EstimateError, Price, Rates, Rounding, TokenClass, Unknown, Usage, Weights};
+pub use cost::{
+    ClassSet, CostError, Estimate, EstimateError, Price, Rates, Rounding, Service, TokenClass, Unknown, Usage, Weights,
+};
 pub use engine::{CapChange, CapError, Component, Engine, EngineBuilder, FailurePolicy, OnFailure, UnknownResource};
+pub use event::{BudgetName, Event, EventKind, Events, Standing};
 pub use holds::{HoldId, HoldIdError};
 pub use policy::{
     Enforcement, GroupChoice, Guard, Limit, PaidReset, Policy, PolicyBuilder, PolicyCause, PolicyError, Source, Warn,

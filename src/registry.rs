@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 
 use crate::meter::Meter;
 use crate::subject::Subject;
+use crate::time::Timestamp;
 use crate::window::Window;
 
 /// A rule number and the window its budgets have.
@@ -30,13 +31,8 @@ impl Registry {
         Self { subjects: DashMap::with_hasher(RandomState::new()) }
     }
 
-    /// The subject's budgets for `rules`, in their order. Those that do not exist are made, their current window that of `index_now`.
-    pub(crate) fn budgets(
-        &self,
-        subject: &Subject,
-        rules: &[Rule],
-        index_now: impl Fn(&Window) -> i64,
-    ) -> Vec<Arc<Meter>> {
+    /// The subject's budgets for `rules`, in their order. Those that do not exist are made, unused as of `now`.
+    pub(crate) fn budgets(&self, subject: &Subject, rules: &[Rule], now: Timestamp) -> Vec<Arc<Meter>> {
         if rules.is_empty() {
             return Vec::new();
         }
@@ -51,7 +47,7 @@ impl Registry {
             .iter()
             .map(|(rule, window)| {
                 find(&budgets, *rule).unwrap_or_else(|| {
-                    let meter = Arc::new(Meter::new(window, index_now(window)));
+                    let meter = Arc::new(Meter::new(window, now));
                     budgets.push((*rule, Arc::clone(&meter)));
                     meter
                 })

@@ -111,7 +111,7 @@ impl Receipt {
             let flight = plan.flight();
             for (seat, &window) in plan.seats.iter().zip(windows) {
                 if let Some(amount @ 1..) = share.amount(seat.resource) {
-                    seat.adjust(window, amount, 0, self.resets);
+                    seat.meter.adjust(window, amount, 0, self.resets);
                 }
             }
             drop(flight);
@@ -164,10 +164,7 @@ pub enum Status {
 impl Status {
     pub(crate) fn of(charged: u64, cap: Cap, warn: &[Warn]) -> Self {
         let Cap::Max(max) = cap else { return Self::Ok };
-        let reached = |warn: &Warn| match *warn {
-            Warn::Percent(percent) => u128::from(charged) * 100 >= u128::from(max) * u128::from(percent),
-            Warn::At(amount) => charged >= amount,
-        };
+        let reached = |warn: &Warn| charged >= warn.reached_from(max);
         match charged.cmp(&max) {
             std::cmp::Ordering::Greater => Self::Over,
             std::cmp::Ordering::Equal => Self::Exhausted,

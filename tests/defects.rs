@@ -163,6 +163,26 @@ fn b_s10_every_path_to_the_last_unit_shows_the_same_status() {
     }
 }
 
+/// Known defect B-S12: each request prolongs the window of a counter that is meant to be daily.
+#[test]
+fn b_s12_a_window_from_first_use_does_not_slide() {
+    let rig = rig([limit("address", Window::from_first_use(86_400).unwrap(), 10)]);
+    let scope = rig.scope(&["address:a"]);
+    for (now, used) in [
+        ("2026-04-03T10:00:00Z", 1),
+        ("2026-04-04T09:00:00Z", 2),
+        ("2026-04-04T09:59:59.999Z", 3),
+        ("2026-04-04T10:00:00Z", 1),
+        ("2026-04-05T09:59:59Z", 2),
+        ("2026-04-07T12:00:00Z", 1),
+        ("2026-04-08T11:59:59Z", 2),
+    ] {
+        rig.at(now);
+        scope.try_charge(rig.of(1)).unwrap();
+        assert_eq!(counts(&scope), [(used, 0)], "{now}");
+    }
+}
+
 /// Known defect B-S13: negative and not-a-number prices are taken, and products of tokens and prices overflow.
 #[test]
 fn b_s13_prices_are_non_negative_numbers_and_their_products_do_not_wrap() {

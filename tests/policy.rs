@@ -445,3 +445,25 @@ fn exempt_entries_are_checked() {
     }
     assert!(Policy::from_toml(&EXEMPT.replacen("\"user:4\"]", "\"global\"]", 1)).is_ok());
 }
+
+#[test]
+fn a_price_may_name_media_web_searches_and_a_fee_per_call() {
+    let text = r#"
+        [resources]
+        usd = "usd"
+
+        [prices."m"]
+        input = "1"
+        input_audio = "4"
+        web_search = "10"
+        call = "2"
+    "#;
+    let engine = Engine::new(Policy::from_toml(text).expect(text));
+    let usd = engine.resource("usd").expect("declared");
+    let call = Usage::new().model("m").with(TokenClass::InputAudio, 1_000).with(TokenClass::InputImage, 1_000);
+    let cost = engine.cost(&call.with_web_searches(1)).expect("priced");
+    assert_eq!(cost, usd.of(4_000_000 + 1_000_000 + 10_000_000 + 2_000_000));
+
+    let error = Policy::from_toml(&text.replace("call =", "calls =")).unwrap_err();
+    assert_eq!((error.line(), error.key()), (Some(9), "prices.m.calls"));
+}

@@ -7,7 +7,13 @@ use crate::meter::{Gate, State, rule};
 use crate::time::Timestamp;
 use crate::window::Window;
 
-/// Rounds of examining a refusal before it stands even though some attempt was undone in each.
+/// Rounds of examining a refusal, in each of which some attempt was undone, before a moment without any attempt is asked for.
+#[cfg(not(loom))]
+const ROUNDS_WATCHED: u32 = 8;
+// Loom explores the moment by itself; with it in every refusal its models do not end.
+#[cfg(loom)]
+const ROUNDS_WATCHED: u32 = ROUNDS_MAX;
+/// Rounds before it stands even though there was no such moment: some thread stopped in the middle of a charge.
 const ROUNDS_MAX: u32 = 64;
 
 /// A hard budget that has no room, as it was read.
@@ -56,7 +62,7 @@ impl<'a, G: Grounds> Examiner<'a, G> {
     #[cold]
     pub(super) fn examine(&mut self) -> Option<Refused> {
         self.round += 1;
-        let undone = self.undone_counts();
+        let before = self.taken_back();
         let mut found = self.blocked();
         if self.round == 1 {
             if found.iter().any(|blocked| self.seats[blocked.seat].window != Window::Lifetime) {
@@ -71,10 +77,19 @@ impl<'a, G: Grounds> Examiner<'a, G> {
         if found.is_empty() {
             return None;
         }
-        let may_be_undone = found.iter().any(|blocked| self.seats[blocked.seat].meter.is_joined());
-        let quiet = !may_be_undone || self.grounds.flights().wait() && self.undone_counts() == undone;
-        if !quiet && self.round < ROUNDS_MAX {
-            return None;
+        let may_be_undone = found.iter().any(|blocked| self.seats[blocked.seat].meter.may_overstate());
+        let quiet = !may_be_undone || self.grounds.flights().wait() && self.taken_back() == before;
+        if !quiet {
+            let moment = if self.round < ROUNDS_WATCHED { None } else { self.grounds.flights().try_exclusive() };
+            match moment {
+                // Nothing is under way that could be undone: what is read now stands.
+                Some(_) => found = self.blocked(),
+                None if self.round < ROUNDS_MAX => return None,
+                None => {}
+            }
+            if found.is_empty() {
+                return None;
+            }
         }
         self.come_back(&mut found);
         Some(Refused { blocked: found, now: self.now })
@@ -88,27 +103,29 @@ impl<'a, G: Grounds> Examiner<'a, G> {
             let state = seat.peek(self.now);
             let Gate::Max(max) = seat.gate_in(state.window) else { continue };
             if !rule::fits(state, requested, Gate::Max(max)) {
-                found.push(Blocked { seat: index, requested, max, state, held: seat.meter.held(state.window) });
+                found.push(Blocked {
+                    seat: index,
+                    requested,
+                    max,
+                    state,
+                    held: seat.meter.held(state.window, self.now),
+                });
             }
         }
         found
     }
 
-    /// Undone charges so far, by seat.
-    fn undone_counts(&self) -> SmallVec<[u32; 8]> {
-        self.seats.iter().map(|seat| seat.meter.undone()).collect()
+    /// How often something was taken back so far, by seat.
+    fn taken_back(&self) -> SmallVec<[u32; 8]> {
+        self.seats.iter().map(|seat| seat.meter.taken_back()).collect()
     }
 
     /// Keeps a window that a jumped clock opened from locking its subject out for longer than one window.
     fn come_back(&self, blocked: &mut [Blocked]) {
         for blocked in blocked {
             let seat = &self.seats[blocked.seat];
-            if seat.is_ahead(blocked.state, self.now) {
-                let seen = seat.meter.state(blocked.state.window);
-                // Read after the state: see `Meter::come_back`.
-                let now = seat.window.index(self.grounds.clock().now_precise());
-                blocked.state.window = seat.meter.come_back(seen, now);
-            }
+            let precise = || self.grounds.clock().now_precise();
+            blocked.state.window = seat.meter.return_to(&seat.window, blocked.state, self.now, precise);
         }
     }
 }

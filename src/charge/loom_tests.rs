@@ -21,7 +21,7 @@ struct Rig {
 }
 
 fn rig() -> Arc<Rig> {
-    let meter = || Arc::new(Meter::new(&Window::Lifetime, 0));
+    let meter = || Arc::new(Meter::in_window(&Window::Lifetime, 0));
     Arc::new(Rig { shared: meter(), other: meter(), ground: Ground::at(Timestamp::UNIX_EPOCH) })
 }
 

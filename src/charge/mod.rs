@@ -17,12 +17,13 @@ mod examine;
 mod flights;
 mod moment;
 mod seat;
+mod tell;
 
 use smallvec::SmallVec;
 
 use crate::amount::{Cap, Cost, Resource};
 use crate::clock::Clock;
-use crate::meter::{Gate, State, rule};
+use crate::meter::{Gate, Part, State, rule};
 use crate::policy::Enforcement;
 use crate::time::Timestamp;
 use examine::Examiner;
@@ -30,6 +31,9 @@ pub(crate) use examine::Refused;
 pub(crate) use flights::{Flight, Flights};
 pub(crate) use moment::{Moment, charge_in, charge_in_order, record_in_order, take_back};
 pub(crate) use seat::{Label, Seat, Single};
+pub(crate) use tell::Reached;
+pub(crate) use tell::{News, What};
+use tell::{Way, tell};
 
 /// What charging needs of the engine around the budgets.
 pub(crate) trait Grounds {
@@ -40,6 +44,9 @@ pub(crate) trait Grounds {
 
     /// Settles the holds whose time has run out by `now`; says whether there were any.
     fn collect_expired(&self, now: Timestamp) -> bool;
+
+    /// Tells whoever listens what the budget of `seat` came to.
+    fn tell(&self, seat: &Seat, news: News);
 }
 
 /// What is asked of the budgets of a scope.
@@ -61,6 +68,15 @@ impl Ask<'_> {
             Self::Charge(cost) => cost.amount(seat.resource).filter(|amount| *amount > 0),
             Self::Hold(cost) => cost.amount(seat.resource),
             Self::Room => Some(0),
+        }
+    }
+
+    /// What a seat's amount becomes.
+    #[inline]
+    fn part(self) -> Part {
+        match self {
+            Self::Hold(_) => Part::Held,
+            Self::Charge(_) | Self::Room => Part::Used,
         }
     }
 }
@@ -111,7 +127,7 @@ pub(crate) fn charge(
     now: Timestamp,
     windows: &mut Windows,
 ) -> Result<Passed, Refused> {
-    if let Some(passed) = attempt(seats, grounds.flights(), ask, now, windows) {
+    if let Some(passed) = attempt(seats, grounds, ask, now, windows) {
         return Ok(passed);
     }
     let mut examiner = Examiner::new(seats, grounds, ask, now);
@@ -119,7 +135,7 @@ pub(crate) fn charge(
         if let Some(refused) = examiner.examine() {
             return Err(refused);
         }
-        if let Some(passed) = attempt(seats, grounds.flights(), ask, examiner.now, windows) {
+        if let Some(passed) = attempt(seats, grounds, ask, examiner.now, windows) {
             return Ok(passed);
         }
     }
@@ -136,36 +152,70 @@ pub(crate) fn check(seats: &[Seat], grounds: &impl Grounds, ask: Ask<'_>, now: T
 
 /// One try: all seats or none. `None` when some hard seat had no room. Leaves the number of each charged seat's window in `windows`.
 #[inline]
-fn attempt(seats: &[Seat], flights: &Flights, ask: Ask<'_>, now: Timestamp, windows: &mut Windows) -> Option<Passed> {
+fn attempt(
+    seats: &[Seat],
+    grounds: &impl Grounds,
+    ask: Ask<'_>,
+    now: Timestamp,
+    windows: &mut Windows,
+) -> Option<Passed> {
     let seen = look(seats, ask, now)?;
     // Announced until all is done: who looks at several words, or at what is held, sees all of it or nothing.
-    let _flight = (seen.asked > 1 || matches!(ask, Ask::Hold(_))).then(|| flights.begin());
-    take(seats, seen, ask, now, windows)
+    let flight = seen.is_announced(ask).then(|| grounds.flights().begin());
+    let mut reached = Reached::new();
+    let passed = take(seats, seen, ask, now, windows, &mut reached)?;
+    drop(flight);
+    tell_reached(seats, grounds, ask, now, windows, reached);
+    Some(passed)
 }
 
-/// How many seats are asked, and how many of them can refuse.
+/// Tells what an admission that went through has reached.
+pub(crate) fn tell_reached(
+    seats: &[Seat],
+    grounds: &impl Grounds,
+    ask: Ask<'_>,
+    now: Timestamp,
+    windows: &Windows,
+    reached: Reached,
+) {
+    for (index, charged) in reached {
+        let added = ask.of(&seats[index]).unwrap_or(0);
+        tell(grounds, &seats[index], now, (windows[index], charged), (added, Way::Admitted));
+    }
+}
+
+/// How many seats are asked, how many of them can refuse, and whether one has several words.
 #[derive(Clone, Copy)]
 struct Seen {
     hard: usize,
     asked: usize,
+    several_words: bool,
+}
+
+impl Seen {
+    #[inline]
+    fn is_announced(self, ask: Ask<'_>) -> bool {
+        self.asked > 1 || self.several_words || matches!(ask, Ask::Hold(_))
+    }
 }
 
 /// Whether everything fits as it stands.
 #[inline]
 fn look(seats: &[Seat], ask: Ask<'_>, now: Timestamp) -> Option<Seen> {
-    let (mut hard, mut asked) = (0, 0);
+    let mut seen = Seen { hard: 0, asked: 0, several_words: false };
     for seat in seats {
         let Some(amount) = ask.of(seat) else { continue };
-        asked += 1;
+        seen.asked += 1;
+        seen.several_words |= seat.has_several_words();
         if seat.is_hard() {
             let state = seat.peek(now);
             if !rule::fits(state, amount, seat.gate_in(state.window)) {
                 return None;
             }
-            hard += 1;
+            seen.hard += 1;
         }
     }
-    Some(Seen { hard, asked })
+    Some(seen)
 }
 
 /// Charges all seats or none; the caller has looked, and has announced it where others must see all of it or nothing.
@@ -176,15 +226,16 @@ fn take(
     ask: Ask<'_>,
     now: Timestamp,
     windows: &mut Windows,
+    reached: &mut Reached,
 ) -> Option<Passed> {
     *windows = Windows::from_elem(0, seats.len());
     // With one hard seat nothing can need an undo: it comes first, and the others never refuse.
-    if hard > 0 && !charge_hard(seats, ask, now, windows) {
+    if hard > 0 && !charge_hard(seats, ask, now, windows, reached) {
         return None;
     }
     let mut passed = Passed::default();
     if hard < seats.len() {
-        charge_rest(seats, ask, now, windows, &mut passed);
+        charge_rest(seats, ask, now, windows, (&mut passed, reached));
     }
     if let Ask::Hold(cost) = ask {
         mark_held(seats, cost, windows);
@@ -194,14 +245,17 @@ fn take(
 
 /// Charges the hard seats in order; undoes all and says false when one has no room.
 #[inline]
-fn charge_hard(seats: &[Seat], ask: Ask<'_>, now: Timestamp, windows: &mut Windows) -> bool {
+fn charge_hard(seats: &[Seat], ask: Ask<'_>, now: Timestamp, windows: &mut Windows, reached: &mut Reached) -> bool {
     for (index, seat) in seats.iter().enumerate() {
         if let (true, Some(amount)) = (seat.is_hard(), ask.of(seat)) {
-            let Ok(state) = seat.admit(now, amount) else {
+            let Ok(state) = seat.admit(now, amount, ask.part()) else {
                 undo(&seats[..index], ask, windows);
                 return false;
             };
             windows[index] = state.window;
+            if state.amount >= seat.mark {
+                reached.push((index, state.amount));
+            }
         }
     }
     true
@@ -211,22 +265,31 @@ fn charge_hard(seats: &[Seat], ask: Ask<'_>, now: Timestamp, windows: &mut Windo
 fn undo(charged: &[Seat], ask: Ask<'_>, windows: &Windows) {
     for (seat, &window) in charged.iter().zip(windows) {
         if let (true, Some(amount @ 1..)) = (seat.is_hard(), ask.of(seat)) {
-            seat.meter.undo(window, amount);
+            seat.meter.undo(window, amount, ask.part());
         }
     }
 }
 
 /// Counts the amounts of the seats that never refuse. A hold may be settled in resources that it did not name, so it opens their seats'
 /// windows too.
-fn charge_rest(seats: &[Seat], ask: Ask<'_>, now: Timestamp, windows: &mut Windows, passed: &mut Passed) {
+fn charge_rest(
+    seats: &[Seat],
+    ask: Ask<'_>,
+    now: Timestamp,
+    windows: &mut Windows,
+    (passed, reached): (&mut Passed, &mut Reached),
+) {
     for (index, seat) in seats.iter().enumerate() {
         match ask.of(seat) {
             Some(amount) if !seat.is_hard() => {
-                let state = seat.count(now, amount);
+                let state = seat.count(now, amount, ask.part());
                 windows[index] = state.window;
                 note(seat, index, amount, state, passed);
+                if state.amount >= seat.mark {
+                    reached.push((index, state.amount));
+                }
             }
-            None if matches!(ask, Ask::Hold(_)) => windows[index] = seat.count(now, 0).window,
+            None if matches!(ask, Ask::Hold(_)) => windows[index] = seat.count(now, 0, ask.part()).window,
             // Charged already, or not asked.
             Some(_) | None => {}
         }
@@ -276,22 +339,30 @@ fn outlook(seats: &[Seat], ask: Ask<'_>, now: Timestamp) -> Passed {
 /// Counts `amount` of each seat's resource after the fact; tells each seat's window and charged amount to `report`.
 pub(crate) fn record(
     seats: &[Seat],
-    flights: &Flights,
+    grounds: &impl Grounds,
     cost: &Cost,
     now: Timestamp,
     mut report: impl FnMut(usize, i64, u64),
 ) {
-    let asked = seats.iter().filter(|seat| cost.amount(seat.resource).is_some()).count();
-    let _flight = (asked > 1).then(|| flights.begin());
-    count(seats, cost, now, &mut report);
+    let asked = || seats.iter().filter(|seat| cost.amount(seat.resource).is_some());
+    let is_announced = asked().nth(1).is_some() || asked().any(Seat::has_several_words);
+    let _flight = is_announced.then(|| grounds.flights().begin());
+    count(seats, grounds, cost, now, &mut report);
 }
 
 /// What [`record`] does once it is announced.
-fn count(seats: &[Seat], cost: &Cost, now: Timestamp, report: &mut impl FnMut(usize, i64, u64)) {
+fn count(
+    seats: &[Seat],
+    grounds: &impl Grounds,
+    cost: &Cost,
+    now: Timestamp,
+    report: &mut impl FnMut(usize, i64, u64),
+) {
     for (index, seat) in seats.iter().enumerate() {
         let Some(amount) = cost.amount(seat.resource) else { continue };
-        let state = if amount == 0 { seat.peek(now) } else { seat.count(now, amount) };
+        let state = if amount == 0 { seat.peek(now) } else { seat.count(now, amount, Part::Used) };
         report(index, state.window, state.amount);
+        seat.tell_counted(grounds, now, (state.window, state.amount), amount);
     }
 }
 

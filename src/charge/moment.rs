@@ -7,8 +7,10 @@
 use smallvec::SmallVec;
 
 use super::flights::{Exclusive, Flight, Flights};
-use super::{Ask, Passed, Seat, Windows, count, look, room, take};
+use super::tell::Reached;
+use super::{Ask, Grounds, Passed, Seat, Windows, count, look, room, take, tell_reached};
 use crate::amount::{Cap, Cost, Resource};
+use crate::meter::Part;
 use crate::time::Timestamp;
 
 /// The moment; it ends when dropped. Nobody else's code may run in it, and no lock may be taken.
@@ -26,27 +28,28 @@ impl Flights {
     }
 }
 
-/// Charges `cost` to all seats or to none.
+/// Charges `cost` to all seats or to none. What it has reached is to be told after the moment.
 pub(crate) fn charge_in(
     _: &Moment<'_>,
     seats: &[Seat],
     cost: &Cost,
     now: Timestamp,
-    windows: &mut Windows,
+    (windows, reached): (&mut Windows, &mut Reached),
 ) -> Option<Passed> {
+    reached.clear();
     let ask = Ask::Charge(cost);
     for seat in seats.iter().filter(|seat| seat.is_hard() && ask.of(seat).is_some()) {
         // It may be taken back though it is the only one that can refuse.
         seat.meter.join();
     }
-    take(seats, look(seats, ask, now)?, ask, now, windows)
+    take(seats, look(seats, ask, now)?, ask, now, windows, reached)
 }
 
 /// Takes back what [`charge_in`] charged.
 pub(crate) fn take_back(_: &Moment<'_>, seats: &[Seat], cost: &Cost, windows: &Windows) {
     for (seat, &window) in seats.iter().zip(windows) {
         if let Some(amount @ 1..) = cost.amount(seat.resource) {
-            seat.meter.undo(window, amount);
+            seat.meter.undo(window, amount, Part::Used);
         }
     }
 }
@@ -58,13 +61,14 @@ pub(crate) fn take_back(_: &Moment<'_>, seats: &[Seat], cost: &Cost, windows: &W
 /// The cost that did not fit.
 pub(crate) fn charge_in_order(
     seats: &[Seat],
-    flights: &Flights,
+    grounds: &impl Grounds,
     order: [Resource; 2],
     amount: u64,
     now: Timestamp,
     windows: &mut Windows,
 ) -> Result<Cost, Cost> {
-    let moment = flights.moment();
+    let moment = grounds.flights().moment();
+    let mut reached = Reached::new();
     loop {
         let shares = Shares::of(seats, order, amount, now);
         let [_, last] = order;
@@ -72,8 +76,10 @@ pub(crate) fn charge_in_order(
             return Err(shares.cost());
         }
         let cost = shares.cost();
-        if charge_in(&moment, seats, &cost, now, windows).is_some() {
+        if charge_in(&moment, seats, &cost, now, (windows, &mut reached)).is_some() {
             if shares.still_hold(seats, now) {
+                drop(moment);
+                tell_reached(seats, grounds, Ask::Charge(&cost), now, windows, reached);
                 return Ok(cost);
             }
             take_back(&moment, seats, &cost, windows);
@@ -84,18 +90,18 @@ pub(crate) fn charge_in_order(
 /// Like [`charge_in_order`] after the fact: never refused, the second resource takes whatever is left.
 pub(crate) fn record_in_order(
     seats: &[Seat],
-    flights: &Flights,
+    grounds: &impl Grounds,
     order: [Resource; 2],
     amount: u64,
     now: Timestamp,
     mut report: impl FnMut(usize, i64, u64),
 ) -> Cost {
-    let moment = flights.moment();
-    let mut windows = Windows::new();
+    let moment = grounds.flights().moment();
+    let (mut windows, mut reached) = (Windows::new(), Reached::new());
     loop {
         let shares = Shares::of(seats, order, amount, now);
         let first = shares.of_first();
-        if charge_in(&moment, seats, &first, now, &mut windows).is_none() {
+        if charge_in(&moment, seats, &first, now, (&mut windows, &mut reached)).is_none() {
             continue;
         }
         if !shares.still_hold(seats, now) {
@@ -104,12 +110,14 @@ pub(crate) fn record_in_order(
         }
         let mine = |seat: &Seat| first.amount(seat.resource).is_some();
         for (index, seat) in seats.iter().enumerate().filter(|(_, seat)| mine(seat)) {
-            report(index, windows[index], seat.meter.peek(windows[index]).amount);
+            report(index, windows[index], seat.peek(now).amount);
         }
         let [_, last] = order;
         if shares.rest > 0 {
-            count(seats, &last.of(shares.rest), now, &mut report);
+            count(seats, grounds, &last.of(shares.rest), now, &mut report);
         }
+        drop(moment);
+        tell_reached(seats, grounds, Ask::Charge(&first), now, &windows, reached);
         return shares.cost();
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::amount::{Cap, Resource, Unit};
 use crate::grants::raised;
-use crate::meter::{Gate, Layout, Meter, Settled, Slice, State};
+use crate::meter::{Gate, Layout, Meter, Part, Slice, State};
 use crate::policy::{Enforcement, Warn};
 use crate::subject::Subject;
 use crate::time::Timestamp;
@@ -32,6 +32,8 @@ pub(crate) struct Seat {
     pub(crate) enforcement: Enforcement,
     gate: Gate,
     topped: Option<Topped>,
+    /// The least charged amount that is worth telling; none is when nobody listens.
+    pub(super) mark: u64,
 }
 
 /// A cap that is higher in one window.
@@ -64,7 +66,16 @@ impl Seat {
             enforcement,
             gate,
             topped: None,
+            mark: u64::MAX,
         }
+    }
+
+    /// The same for a listener, if there is one.
+    pub(crate) fn heard(mut self, listening: bool) -> Self {
+        if listening {
+            self.mark = self.milestones(self.cap).map(|(_, from, _)| from).min().unwrap_or(u64::MAX);
+        }
+        self
     }
 
     /// With `extra` above its cap in window number `window`, up to what a budget can hold.
@@ -97,62 +108,50 @@ impl Seat {
         self.gate != Gate::Open
     }
 
+    /// Whether operations on it alone have to be announced.
+    pub(super) fn has_several_words(&self) -> bool {
+        self.meter.has_several_words()
+    }
+
     /// What an operation at `now` would see.
     #[inline]
     pub(crate) fn peek(&self, now: Timestamp) -> State {
-        self.meter.peek(self.slice.index(now))
+        self.meter.peek_at(&self.slice, now)
     }
 
-    /// Charges `amount` at `now` if it fits.
+    /// Charges `amount` at `now` if it fits, to be used or held.
     #[inline]
-    pub(crate) fn admit(&self, now: Timestamp, amount: u64) -> Result<State, State> {
-        let now = self.slice.index(now);
+    pub(crate) fn admit(&self, now: Timestamp, amount: u64, part: Part) -> Result<State, State> {
         if self.topped.is_none() {
-            return self.meter.admit(now, amount, self.gate);
+            return self.meter.admit_at(&self.slice, now, amount, self.gate, part);
         }
-        self.meter.admit_in(now, amount, |window| self.gate_in(window))
+        self.meter.admit_in(&self.slice, now, amount, |window| self.gate_in(window))
     }
 
-    /// Counts `amount` at `now`, whether it fits or not.
-    pub(crate) fn count(&self, now: Timestamp, amount: u64) -> State {
-        match self.meter.admit(self.slice.index(now), amount, Gate::Open) {
+    /// Counts `amount` at `now`, whether it fits or not. An amount of 0 opens the window.
+    pub(crate) fn count(&self, now: Timestamp, amount: u64, part: Part) -> State {
+        match self.meter.admit_at(&self.slice, now, amount, Gate::Open, part) {
             Ok(state) | Err(state) => state,
         }
     }
 
-    /// Settles a hold of `held` that window `window` admitted at `actual`, and frees it for reports.
-    pub(crate) fn settle(&self, window: i64, held: u64, actual: u64) -> Settled {
-        let settled = self.meter.settle(window, held, actual);
-        if held > 0 {
-            self.meter.unhold(window, held);
-        }
-        settled
+    /// Start and end of window number `window`, as seen at `now`.
+    pub(crate) fn bounds(&self, window: i64, now: Timestamp) -> Option<Bounds> {
+        self.meter.bounds(&self.window, window, now)
     }
 
-    /// Changes what was charged in window `window` from `before` to `after`; nothing of it is held. It was charged after as many of the
-    /// engine's resets.
-    pub(crate) fn adjust(&self, window: i64, before: u64, after: u64, resets: u64) -> Settled {
-        self.meter.adjust(window, before, after, resets)
-    }
-
-    /// Whether the window that `state` was read in lies further ahead of `now` than the next one.
-    pub(super) fn is_ahead(&self, state: State, now: Timestamp) -> bool {
-        state.window > self.window.index(now).saturating_add(1)
-    }
-
-    /// Start and end of window number `window`.
-    pub(crate) fn bounds(&self, window: i64) -> Option<Bounds> {
-        self.window.bounds_of(window)
-    }
-
-    /// The way to charge it alone, side by side; `None` when it never refuses, or has more than one cap.
+    /// The way to charge it alone, side by side; `None` when it never refuses, has more than one cap, or more than one word decides.
     pub(super) fn single(&self) -> Option<Single> {
-        (self.is_hard() && self.topped.is_none()).then(|| Single {
+        (self.is_hard() && self.topped.is_none() && self.meter.follows_clock()).then(|| Single {
             meter: Arc::clone(&self.meter),
             layout: self.meter.layout(),
             slice: Slice::new(self.window),
             resource: self.resource,
-            gate: self.gate,
+            // What is worth telling goes the long way.
+            gate: match self.gate {
+                Gate::Max(max) => Gate::Max(max.min(self.mark.saturating_sub(1))),
+                Gate::Open => Gate::Open,
+            },
         })
     }
 }

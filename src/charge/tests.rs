@@ -14,7 +14,7 @@ struct Rig {
 fn rig(caps: &[(Enforcement, Cap)]) -> Rig {
     let ground = Ground::at("2026-02-04T12:00:00Z".parse().unwrap());
     let seat = |limits: &(Enforcement, Cap)| {
-        let meter = Arc::new(Meter::new(&Window::Day, Window::Day.index(ground.manual.now())));
+        let meter = Arc::new(Meter::in_window(&Window::Day, Window::Day.index(ground.manual.now())));
         stand::seat(&meter, Window::Day, (limits.1, limits.0))
     };
     Rig { seats: caps.iter().map(seat).collect(), ground }
@@ -57,9 +57,15 @@ fn an_undo_leaves_its_mark_for_those_who_look() {
     // The second budget fills up between the look and the charge.
     rig.seats[1].meter.admit(window, 8, Gate::Open).unwrap();
     let cost = TOKENS.of(5);
-    assert!(!charge_hard(&rig.seats, Ask::Charge(&cost), rig.ground.manual.now(), &mut Windows::from_elem(0, 2)));
+    assert!(!charge_hard(
+        &rig.seats,
+        Ask::Charge(&cost),
+        rig.ground.manual.now(),
+        &mut Windows::from_elem(0, 2),
+        &mut Reached::new()
+    ));
     assert_eq!(rig.charged(), [0, 8]);
-    assert_eq!([rig.seats[0].meter.undone(), rig.seats[1].meter.undone()], [1, 0]);
+    assert_eq!([rig.seats[0].meter.taken_back(), rig.seats[1].meter.taken_back()], [1, 0]);
 }
 
 #[test]
@@ -93,9 +99,9 @@ fn a_clock_that_jumped_ahead_locks_nobody_out_for_longer_than_the_next_window() 
 #[test]
 fn a_call_that_fits_is_not_refused_because_of_attempts_that_are_undone() {
     const ROUNDS: u64 = 20_000;
-    let shared = Arc::new(Meter::new(&Window::Lifetime, 0));
+    let shared = Arc::new(Meter::in_window(&Window::Lifetime, 0));
     let seat = |meter: &Arc<Meter>, max| stand::seat(meter, Window::Lifetime, (Cap::Max(max), Enforcement::Hard));
-    let small = Arc::new(Meter::new(&Window::Lifetime, 0));
+    let small = Arc::new(Meter::in_window(&Window::Lifetime, 0));
     // Two callers want 6 of the small budget's 10: one of them is undone on the shared one again and again.
     let pair = [seat(&shared, 16), seat(&small, 10)];
     let single = [seat(&shared, 16)];
@@ -144,7 +150,7 @@ fn a_hold_of_nothing_opens_its_window_so_that_its_actual_is_charged_there() {
         let mut windows = Windows::new();
         let now = rig.ground.manual.now();
         charge(&rig.seats, &rig.ground, Ask::Hold(&cost), now, &mut windows).unwrap();
-        assert_eq!(rig.seats[0].settle(windows[0], 0, 3), Settled::Current { charged: rig.charged()[0] });
+        assert_eq!(rig.seats[0].meter.settle(windows[0], 0, 3), Settled::Current { charged: rig.charged()[0] });
     }
     assert_eq!(rig.charged(), [6, 0]);
     assert_eq!(rig.seats[0].meter.charged_in(Window::Day.index(rig.ground.manual.now()) - 1), Some(10));
@@ -160,7 +166,7 @@ fn a_snapshot_sees_all_of_a_call_or_nothing() {
         for _ in 0..2 {
             threads.spawn(|| {
                 for _ in 0..ROUNDS {
-                    record(&rig.seats, &rig.ground.flights, &TOKENS.of(7), now, |_, _, _| {});
+                    record(&rig.seats, &rig.ground, &TOKENS.of(7), now, |_, _, _| {});
                 }
             });
         }

@@ -52,6 +52,12 @@ pub enum CapError {
     Scope(ScopeError),
     /// The budget is unlimited: there is nothing to top up.
     Unlimited,
+    /// The budget's window has no end that is known beforehand, so there is none that a top-up could be good for: a rolling window, or one
+    /// from first use. Set an override instead.
+    NoWindow {
+        /// The limit's window.
+        window: Window,
+    },
     /// The cap would be more than a budget of the limit's window can hold.
     TooLarge {
         /// The limit's window.
@@ -72,6 +78,9 @@ impl fmt::Display for CapError {
             }
             Self::Scope(error) => error.fmt(f),
             Self::Unlimited => f.write_str("the budget is unlimited: there is nothing to top up"),
+            Self::NoWindow { window } => {
+                write!(f, "a budget with a {window} window cannot be topped up: set an override instead")
+            }
             Self::TooLarge { window, unit, cap_max } => {
                 write!(f, "a budget with a {window} window holds at most {}", unit.format(*cap_max))
             }
@@ -111,10 +120,14 @@ impl Engine {
     /// ```
     ///
     /// # Errors
-    /// When the policy has no such limit on the subject's kind, the budget is unlimited, or it cannot hold that much. Nothing changes then.
+    /// When the policy has no such limit on the subject's kind, the budget is unlimited, its window follows use, or it cannot hold that much.
+    /// Nothing changes then.
     pub fn top_up(&self, subject: &Subject, limit: &str, amount: u64) -> Result<CapChange, CapError> {
         self.change_cap(subject, limit, |budget, grant| {
             let Cap::Max(max) = budget.cap(grant) else { return Err(CapError::Unlimited) };
+            if let window @ (Window::Rolling(_) | Window::FirstUse(_)) = budget.window {
+                return Err(CapError::NoWindow { window });
+            }
             let extra = grant.extra_in(budget.current).saturating_add(amount);
             budget.holds(max.saturating_add(extra))?;
             grant.extra = Some((budget.current, extra));
@@ -199,8 +212,8 @@ impl Budget {
         let in_force = in_force.limits.iter().find(|found| *found.label.limit == *limit);
         let in_force = in_force.ok_or_else(|| CapError::UnknownLimit { limit: limit.into(), known: Vec::new() })?;
         let rule = in_force.rule;
-        let meters = core.registry.budgets(subject, &[rule], |window| window.index(now));
         let index = rule.1.index(now);
+        let meters = core.registry.budgets(subject, &[rule], now);
         let current = meters.first().map_or(index, |meter| meter.peek(index).window);
         Ok(Self { label: Arc::clone(&in_force.label), rule, window: rule.1, current, policy_cap })
     }

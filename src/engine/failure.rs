@@ -20,14 +20,27 @@ impl Component {
     const fn bit(self) -> u8 {
         1 << self as u8
     }
+
+    /// A word for it in reports: `store`, `policy`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Store => "store",
+            Self::Policy => "policy",
+        }
+    }
+
+    /// What it is, in a sentence.
+    pub(crate) const fn what(self) -> &'static str {
+        match self {
+            Self::Store => "the store of usage",
+            Self::Policy => "the source of the policy",
+        }
+    }
 }
 
 impl fmt::Display for Component {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Store => "the store of usage is degraded",
-            Self::Policy => "the source of the policy is degraded",
-        })
+        write!(f, "{} is degraded", self.what())
     }
 }
 

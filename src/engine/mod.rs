@@ -8,9 +8,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::amount::{Cap, Cost, Resource};
-use crate::charge::{Flights, Grounds};
+use crate::charge::{Flights, Grounds, News, Seat, What};
 use crate::clock::Clock;
 use crate::cost::{CostError, Usage};
+use crate::event::{BudgetName, Event, EventKind, Events, Standing};
 use crate::grants::Grants;
 use crate::holds::{Claim, Full, HoldId, Holds, NotClaimed};
 use crate::live::Live;
@@ -78,17 +79,19 @@ pub(crate) struct Core {
     pub(crate) registry: Registry,
     pub(crate) flights: Flights,
     pub(crate) holds: Holds<Hold>,
-    /// Caps and top-ups of single budgets.
-    pub(crate) grants: Grants,
-    pub(crate) resets: Resets,
     /// Active workflows, and allowances with a time-to-live.
     pub(crate) timed: Holds<dyn Owner>,
     pub(crate) active_workflows: AtomicU64,
+    /// Caps and top-ups of single budgets.
+    pub(crate) grants: Grants,
+    pub(crate) resets: Resets,
     /// The time-to-live of reservations that name none.
     pub(crate) hold_ttl: Option<Duration>,
     pub(crate) failure_policy: FailurePolicy,
     health: Health,
     refunds: Refunds,
+    /// Who listens.
+    events: Option<Events>,
     /// Only used when a policy is put in force, or a budget is made that no policy names.
     names: Mutex<Names>,
 }
@@ -109,10 +112,38 @@ impl Core {
 
     /// Settles the holds, and ends the workflows and allowances, whose time has run out by `now`; says how many.
     pub(crate) fn collect_overdue(&self, now: Timestamp) -> usize {
-        let expired = self.holds.overdue(now).iter().filter(|hold| hold.expire()).count();
+        let overdue = self.holds.overdue(now);
+        let expired = overdue.iter().filter(|hold| self.expire(hold, now)).count();
         let ended = self.timed.overdue(now);
-        ended.iter().for_each(|owner| owner.end());
+        for owner in &ended {
+            owner.end();
+        }
         expired + ended.len()
+    }
+
+    fn expire(&self, hold: &Hold, now: Timestamp) -> bool {
+        let expired = hold.expire();
+        if let (true, Some(id)) = (expired, hold.id()) {
+            self.emit(now, || EventKind::HoldExpired {
+                hold: id.clone(),
+                subjects: hold.plan().members().subjects.iter().cloned().collect(),
+                charged: hold.was_charged(),
+            });
+        }
+        expired
+    }
+
+    /// Whether somebody listens.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.events.is_some()
+    }
+
+    /// Tells whoever listens; nothing is made for nobody.
+    #[inline]
+    pub(crate) fn emit(&self, at: Timestamp, kind: impl FnOnce() -> EventKind) {
+        if let Some(events) = &self.events {
+            events.push(Event { at, kind: kind() });
+        }
     }
 
     /// A resource that no policy can name.
@@ -146,6 +177,23 @@ impl Grounds for Core {
     fn collect_expired(&self, now: Timestamp) -> bool {
         self.collect_overdue(now) > 0
     }
+
+    fn tell(&self, seat: &Seat, News { at, window, charged, max, what }: News) {
+        self.emit(at, || {
+            let standing = Standing {
+                budget: BudgetName::of(&seat.label, &seat.subject),
+                charged: seat.meter.layout().shown(charged),
+                max,
+                window: seat.bounds(window, at),
+            };
+            match what {
+                What::Warning(warning) => EventKind::Warning { standing, warning },
+                What::Exhausted => EventKind::Exhausted { standing },
+                What::Over => EventKind::Overage { above: standing.charged - max, standing },
+                What::WouldRefuse(requested) => EventKind::WouldRefuse { standing, requested },
+            }
+        });
+    }
 }
 
 /// Sets up an [`Engine`].
@@ -158,6 +206,7 @@ pub struct EngineBuilder {
     remember_settled: Duration,
     refund_within: Duration,
     failure_policy: FailurePolicy,
+    events: Option<Events>,
 }
 
 impl EngineBuilder {
@@ -199,6 +248,12 @@ impl EngineBuilder {
         self
     }
 
+    /// Tells `events` what happens. Without it nothing is told.
+    pub fn events(mut self, events: &Events) -> Self {
+        self.events = Some(events.clone());
+        self
+    }
+
     /// The engine.
     pub fn build(self) -> Engine {
         let id = next_number();
@@ -210,14 +265,15 @@ impl EngineBuilder {
             registry: Registry::new(),
             flights: Flights::new(),
             holds: Holds::new(self.holds_max, self.remember_settled),
-            grants: Grants::default(),
-            resets: Resets::default(),
             timed: Holds::new(self.holds_max, Duration::ZERO),
             active_workflows: AtomicU64::new(0),
+            grants: Grants::default(),
+            resets: Resets::default(),
             hold_ttl: self.hold_ttl,
             failure_policy: self.failure_policy,
             health: Health::new(),
             refunds: Refunds::new(self.refund_within),
+            events: self.events,
             names: Mutex::new(names),
         };
         Engine { core: Arc::new(core) }
@@ -240,6 +296,7 @@ impl Engine {
             remember_settled: REMEMBER_SETTLED,
             refund_within: REFUND_WITHIN,
             failure_policy: FailurePolicy::default(),
+            events: None,
         }
     }
 
@@ -354,6 +411,8 @@ impl Engine {
     pub fn set_degraded(&self, component: Component, degraded: bool) {
         if self.core.health.set(component, degraded) {
             self.core.live.touch();
+            let kind = if degraded { EventKind::Degraded { component } } else { EventKind::Healed { component } };
+            self.core.emit(self.core.now(), || kind);
         }
     }
 
@@ -383,8 +442,11 @@ impl Engine {
     /// Usage stays: a budget is known by limit id, resource, window and subject, never by its number. Scopes and reservations stay
     /// good; a reservation settles on the budgets that admitted it.
     pub fn set_policy(&self, policy: Policy) {
+        let limits = policy.limits().len();
         let mut names = self.core.names.lock();
         self.core.live.install(InForce::new(policy, self.core.id, &mut names));
+        drop(names);
+        self.core.emit(self.core.now(), || EventKind::PolicyChanged { limits });
     }
 
     /// A copy of the policy in force.

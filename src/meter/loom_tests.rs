@@ -6,7 +6,7 @@ use loom::thread;
 use super::*;
 
 fn meter() -> Arc<Meter> {
-    Arc::new(Meter::new(&Window::Day, 10))
+    Arc::new(Meter::in_window(&Window::Day, 10))
 }
 
 fn spawn<T: 'static>(meter: &Arc<Meter>, run: impl FnOnce(&Meter) -> T + 'static) -> thread::JoinHandle<T> {
@@ -74,7 +74,6 @@ fn loom_release_against_rollover() {
         meter.hold(10, 8);
         let release = spawn(&meter, |meter| {
             meter.settle(10, 8, 0);
-            meter.unhold(10, 8);
         });
         meter.admit(11, 5, Gate::Max(10)).unwrap();
         release.join().unwrap();
@@ -133,5 +132,40 @@ fn loom_commit_below_frees_room_for_exactly_one() {
         commit.join().unwrap();
         assert!(!(mine && theirs));
         assert_eq!(meter.peek(10).amount, 4 + 6 * u64::from(mine || theirs));
+    });
+}
+
+/// Two charges after the end of a window from first use: one of them begins the next one, and both count in it.
+#[test]
+fn loom_two_first_charges_begin_one_window() {
+    loom::model(|| {
+        let window = "1h from first use".parse::<Window>().unwrap();
+        let at = |seconds| Timestamp::from_seconds(seconds);
+        let slice = Arc::new(Slice::new(window));
+        let meter = Arc::new(Meter::new(&window, at(0)));
+        meter.admit_at(&slice, at(0), 7, Gate::Max(10), Part::Used).unwrap();
+        let other = {
+            let (meter, slice) = (Arc::clone(&meter), Arc::clone(&slice));
+            thread::spawn(move || meter.admit_at(&slice, at(3_601), 6, Gate::Max(10), Part::Used).is_ok())
+        };
+        let mine = meter.admit_at(&slice, at(3_600), 6, Gate::Max(10), Part::Used).is_ok();
+        assert!(mine ^ other.join().unwrap(), "the new window has room for one of them");
+        let state = meter.peek_at(&slice, at(3_700));
+        assert_eq!((state.window, state.amount, meter.charged_in(1)), (2, 6, Some(7)));
+        let start = meter.bounds(&window, 2, at(3_700)).unwrap().start;
+        assert!([at(3_600), at(3_601)].contains(&start));
+    });
+}
+
+#[test]
+fn loom_a_milestone_that_two_reach_at_once_is_told_once() {
+    loom::model(|| {
+        let meter = meter();
+        let tell = |meter: &Meter, window: i64| meter.announce(window, 0b11).count_ones();
+        assert_eq!(meter.announce(10, 0b01), 0b01);
+        let other = spawn(&meter, move |meter| (tell(meter, 10), tell(meter, 11)));
+        let mine = (tell(&meter, 10), tell(&meter, 11));
+        let theirs = other.join().unwrap();
+        assert_eq!((mine.0 + theirs.0, mine.1 + theirs.1), (1, 2));
     });
 }

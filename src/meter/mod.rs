@@ -12,14 +12,22 @@
 //! **After a rollover.** Whoever replaced the old window hands its count to `ended`. Settlements that come late for that window change
 //! `ended`. One that comes between the swap and the hand-over, and gives back more than is there yet, notes that in `returned`: the order
 //! does not matter.
+//!
+//! **Which window is it.** On a calendar or a grid the clock says it. A window from first use is numbered by use ([`first_use`]), and counts in
+//! the same words. A rolling window has no end, and words of its own ([`rolling`]).
 
+mod first_use;
+mod rolling;
 pub(crate) mod rule;
 mod slice;
 mod word;
 
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering, spin_loop};
-use crate::time::MICROS_PER_DAY;
-use crate::window::Window;
+use crate::time::{MICROS_PER_DAY, Timestamp};
+use crate::window::{Bounds, Window};
+use first_use::Opened;
+pub(crate) use rolling::Part;
+use rolling::Rolling;
 pub(crate) use rule::{Forgive, Gate};
 pub(crate) use slice::Slice;
 pub(crate) use word::{Layout, State};
@@ -41,6 +49,9 @@ pub(crate) struct Meter {
     /// Only the numbers count.
     left: AtomicU64,
     landed: AtomicU64,
+    /// Windows of even and of odd number, and the milestones, as bits, that a listener was told of in each: who is late with one of the window
+    /// before is not lost to the newer one.
+    announced: [AtomicU64; 2],
     /// What resets took in the window, less what refunds of charges from before have asked for since.
     forgiven: AtomicU64,
     /// Which of the engine's resets was this budget's last one, from 1.
@@ -50,6 +61,18 @@ pub(crate) struct Meter {
     /// 1 once a scope has this budget together with another one that can refuse: from then on its charges may be undone.
     joined: AtomicU8,
     layout: Layout,
+    course: Course,
+}
+
+/// What a budget's windows follow.
+#[derive(Debug)]
+enum Course {
+    /// The clock: a calendar, a grid, or one window for all time.
+    Clock,
+    /// Use: a window begins with the first charge after the last one ended.
+    Use(Opened),
+    /// Each charge's own time.
+    Rolling(Box<Rolling>),
 }
 
 /// What a settlement did.
@@ -62,14 +85,38 @@ pub(crate) enum Settled {
 }
 
 impl Meter {
-    /// An unused budget, first asked for in window `now`.
+    /// An unused budget, first asked for at `now`.
     ///
     /// It has seen no window yet, so its words stand a year back: a clock that is set back a little finds every window later. Not further
     /// back, so that a clock that stood at 1970 when the budget was made finds today within reach.
-    pub(crate) fn new(window: &Window, now: i64) -> Self {
-        let layout = Layout::of(window);
-        let year = window.shortest_micros().map_or(0, |shortest| (MICROS_PER_YEAR / shortest).max(1));
-        let unused = layout.pack(State { window: now.wrapping_sub(year), amount: 0 });
+    pub(crate) fn new(window: &Window, now: Timestamp) -> Self {
+        let course = match window {
+            Window::Rolling(span) => Course::Rolling(Box::new(Rolling::new(span.micros(), now.as_micros()))),
+            Window::FirstUse(span) => Course::Use(Opened::new(*span)),
+            _ => Course::Clock,
+        };
+        let number = match &course {
+            Course::Clock => before_use(window, window.index(now)),
+            // These are numbered from 1.
+            Course::Use(_) => 0,
+            // What is told of it is numbered by turns.
+            Course::Rolling(rolling) => rolling.turn(rolling.latest()),
+        };
+        Self::starting(window, course, number)
+    }
+
+    /// An unused budget, first asked for in window number `now` of the clock.
+    #[cfg(test)]
+    pub(crate) fn in_window(window: &Window, now: i64) -> Self {
+        Self::starting(window, Course::Clock, before_use(window, now))
+    }
+
+    fn starting(window: &Window, course: Course, number: i64) -> Self {
+        let layout = match &course {
+            Course::Rolling(rolling) => rolling.layout(),
+            Course::Clock | Course::Use(_) => Layout::of(window),
+        };
+        let unused = layout.pack(State { window: number, amount: 0 });
         Self {
             word: AtomicU64::new(unused),
             held: AtomicU64::new(unused),
@@ -77,12 +124,63 @@ impl Meter {
             returned: AtomicU64::new(unused),
             left: AtomicU64::new(unused),
             landed: AtomicU64::new(unused),
+            announced: [AtomicU64::new(unused), AtomicU64::new(unused)],
             forgiven: AtomicU64::new(unused),
             last_reset: AtomicU64::new(0),
             undone: AtomicU32::new(0),
             joined: AtomicU8::new(0),
             layout,
+            course,
         }
+    }
+
+    /// What an operation at `now` would see. `slice` is the budget's window.
+    #[inline]
+    pub(crate) fn peek_at(&self, slice: &Slice, now: Timestamp) -> State {
+        match &self.course {
+            Course::Clock => self.peek(slice.index(now)),
+            Course::Use(opened) => self.peek(opened.number(now).0),
+            Course::Rolling(rolling) => rolling.peek(rolling.number(now.as_micros())),
+        }
+    }
+
+    /// Charges `amount` at `now`, to be used or held, and says what is charged then; or what left no room. An amount of 0 passes while
+    /// anything is left, and opens the window.
+    #[inline]
+    pub(crate) fn admit_at(
+        &self,
+        slice: &Slice,
+        now: Timestamp,
+        amount: u64,
+        gate: Gate,
+        part: Part,
+    ) -> Result<State, State> {
+        match &self.course {
+            Course::Clock => self.admit(slice.index(now), amount, gate),
+            Course::Use(opened) => self.admit_in_use(opened, now, amount, gate),
+            Course::Rolling(rolling) => rolling.admit(rolling.number(now.as_micros()), amount, gate, part),
+        }
+    }
+
+    fn admit_in_use(&self, opened: &Opened, now: Timestamp, amount: u64, gate: Gate) -> Result<State, State> {
+        let (number, has_begun) = opened.number(now);
+        let unused = State { window: number, amount: 0 };
+        // What fits in no window begins none.
+        if !has_begun && !rule::fits(unused, amount, gate) {
+            return Err(unused);
+        }
+        self.admit(if has_begun { number } else { opened.open(now) }, amount, gate)
+    }
+
+    /// Whether operations on it change several words, so that they have to be announced.
+    #[inline]
+    pub(crate) const fn has_several_words(&self) -> bool {
+        matches!(self.course, Course::Rolling(_))
+    }
+
+    /// Whether its windows follow the clock alone, so that nothing but its word decides.
+    pub(crate) const fn follows_clock(&self) -> bool {
+        matches!(self.course, Course::Clock)
     }
 
     /// The bit layout, for showing saturated counts.
@@ -108,9 +206,15 @@ impl Meter {
         self.admit_as(self.layout, now, amount, gate)
     }
 
-    /// [`Meter::admit`] by a gate that goes by the window that is charged.
-    pub(crate) fn admit_in(&self, now: i64, amount: u64, gate: impl Fn(i64) -> Gate) -> Result<State, State> {
-        let layout = self.layout;
+    /// [`Meter::admit_at`] by a gate that goes by the window that is charged. For budgets whose windows follow the clock.
+    pub(crate) fn admit_in(
+        &self,
+        slice: &Slice,
+        now: Timestamp,
+        amount: u64,
+        gate: impl Fn(i64) -> Gate,
+    ) -> Result<State, State> {
+        let (layout, now) = (self.layout, slice.index(now));
         self.admit_by(layout, now, |state| {
             rule::admit(layout, state, now, amount, gate(rule::effective(state, now).window))
         })
@@ -140,16 +244,40 @@ impl Meter {
 
     /// Settles a hold of `held` that window `window` admitted at `actual`.
     pub(crate) fn settle(&self, window: i64, held: u64, actual: u64) -> Settled {
-        let layout = self.layout;
-        let settled =
-            transition(&self.word, layout, window, |state| rule::settle(layout, state, window, held, actual).ok_or(()));
-        if let Ok((_, after)) = settled {
-            return Settled::Current { charged: after.amount };
+        match &self.course {
+            Course::Rolling(rolling) => rolling.settle(window, held, actual),
+            Course::Clock | Course::Use(_) => {
+                let settled = self.change_in(window, held, actual);
+                if held > 0 {
+                    change(&self.held, self.layout, window, |state| rule::deduct(self.layout, state, window, held));
+                }
+                settled
+            }
         }
-        if actual >= held {
-            change(&self.ended, layout, window, |state| rule::accumulate(layout, state, window, actual - held));
+    }
+
+    /// Charges `amount` more to a hold that window `window` admitted, whether it fits or not.
+    pub(crate) fn grow_hold(&self, window: i64, amount: u64) -> Settled {
+        if let Course::Rolling(rolling) = &self.course {
+            return rolling.grow_hold(window, amount);
+        }
+        let grown = self.change_in(window, 0, amount);
+        self.hold(window, amount);
+        grown
+    }
+
+    fn change_in(&self, window: i64, before: u64, after: u64) -> Settled {
+        let layout = self.layout;
+        let settled = transition(&self.word, layout, window, |state| {
+            rule::settle(layout, state, window, before, after).ok_or(())
+        });
+        if let Ok((_, State { amount: charged, .. })) = settled {
+            return Settled::Current { charged };
+        }
+        if after >= before {
+            change(&self.ended, layout, window, |state| rule::accumulate(layout, state, window, after - before));
         } else {
-            self.give_back_late(window, held - actual);
+            self.give_back_late(window, before - after);
         }
         Settled::Late { charged: self.ended_in(window) }
     }
@@ -172,28 +300,44 @@ impl Meter {
     pub(crate) fn adjust(&self, window: i64, before: u64, after: u64, resets: u64) -> Settled {
         // Pairs with the Release in `reset`.
         let was_reset = self.last_reset.load(Ordering::Acquire) > resets;
-        let before = if was_reset { before - self.take_forgiven(window, before.saturating_sub(after)) } else { before };
-        self.settle(window, before, after)
+        let Course::Rolling(rolling) = &self.course else {
+            let less = before.saturating_sub(after);
+            let before = if was_reset { before - self.take_forgiven(window, less) } else { before };
+            return self.change_in(window, before, after);
+        };
+        match after.checked_sub(before) {
+            Some(more) => rolling.settle(window, 0, more),
+            None => {
+                // A rolling budget does not know which of its charges a reset took.
+                if !was_reset {
+                    rolling.undo(window, before - after, Part::Used);
+                }
+                Settled::Late { charged: None }
+            }
+        }
     }
 
     /// Resets window `window`, as the engine's reset number `reset`; says what was charged before and after, or `None` when the window has ended.
     ///
-    /// What is held must stand still meanwhile.
+    /// What is held must stand still meanwhile, and nothing may be announced but the reset.
     pub(crate) fn reset(&self, window: i64, much: Forgive, reset: u64) -> Option<(u64, u64)> {
-        let (layout, held) = (self.layout, self.held(window));
-        let changed =
-            transition(&self.word, layout, window, |state| rule::forgive(layout, state, window, much, held).ok_or(()));
-        let (before, after) = changed.ok()?;
-        if before.window < window {
-            return Some((0, 0));
-        }
-        let taken = before.amount - after.amount;
-        if taken > 0 {
-            change(&self.forgiven, layout, window, |state| rule::accumulate(layout, state, window, taken));
+        let layout = self.layout;
+        let (before, after) = if let Course::Rolling(rolling) = &self.course {
+            rolling.reset(window, much)
+        } else {
+            let held = self.held_in(window);
+            let changed = transition(&self.word, layout, window, |state| {
+                rule::forgive(layout, state, window, much, held).ok_or(())
+            });
+            let (before, after) = changed.ok()?;
+            if before.window < window { (0, 0) } else { (before.amount, after.amount) }
+        };
+        if before > after {
+            change(&self.forgiven, layout, window, |state| rule::accumulate(layout, state, window, before - after));
             // Release: who sees the number sees the amount.
             self.last_reset.store(reset, Ordering::Release);
         }
-        Some((before.amount, after.amount))
+        Some((before, after))
     }
 
     /// Takes up to `amount` out of what resets took in `window`; says how much.
@@ -207,8 +351,15 @@ impl Meter {
     }
 
     /// Takes back a charge that is not to be: like settling it at 0, and counted for those who look for traces of it.
-    pub(crate) fn undo(&self, window: i64, amount: u64) {
-        self.settle(window, amount, 0);
+    pub(crate) fn undo(&self, window: i64, amount: u64, part: Part) {
+        match &self.course {
+            Course::Rolling(rolling) => {
+                rolling.undo(window, amount, part);
+            }
+            Course::Clock | Course::Use(_) => {
+                self.change_in(window, amount, 0);
+            }
+        }
         // Pairs with the Acquire load in `undone`: who sees this count sees the amount gone.
         self.undone.fetch_add(1, Ordering::Release);
     }
@@ -218,30 +369,73 @@ impl Meter {
         self.joined.store(1, Ordering::Release);
     }
 
-    /// Whether charges of this budget may be undone. Who has seen such a charge (Acquire, in `peek`) sees the mark set before it.
-    pub(crate) fn is_joined(&self) -> bool {
-        self.joined.load(Ordering::Acquire) != 0
+    /// Whether what is charged may be more, for a moment, than what stands: charges may be undone, or expired ones not taken out yet. Who has
+    /// seen such a charge (Acquire, in `peek`) sees the mark set before it.
+    pub(crate) fn may_overstate(&self) -> bool {
+        self.has_several_words() || self.joined.load(Ordering::Acquire) != 0
     }
 
-    /// How many charges have been undone so far.
-    pub(crate) fn undone(&self) -> u32 {
-        self.undone.load(Ordering::Acquire)
+    /// How often something has been taken back so far that could have stood in somebody's way.
+    pub(crate) fn taken_back(&self) -> u32 {
+        let undone = self.undone.load(Ordering::Acquire);
+        match &self.course {
+            Course::Rolling(rolling) => undone.wrapping_add(rolling.lowered()),
+            Course::Clock | Course::Use(_) => undone,
+        }
     }
 
-    /// Counts `amount` as held in `window`, for reports.
+    /// Counts `amount`, which has been charged to be held, as held in `window`, for reports.
     pub(crate) fn hold(&self, window: i64, amount: u64) {
-        change(&self.held, self.layout, window, |state| rule::accumulate(self.layout, state, window, amount));
+        // A rolling budget's charge was told what it is.
+        if !self.has_several_words() {
+            change(&self.held, self.layout, window, |state| rule::accumulate(self.layout, state, window, amount));
+        }
     }
 
-    /// Counts `amount` as no longer held in `window`.
-    pub(crate) fn unhold(&self, window: i64, amount: u64) {
-        change(&self.held, self.layout, window, |state| rule::deduct(self.layout, state, window, amount));
+    /// What is held in `window`, which an operation at `now` is in.
+    pub(crate) fn held(&self, window: i64, now: Timestamp) -> u64 {
+        if let Course::Rolling(rolling) = &self.course {
+            return rolling.held(rolling.number(now.as_micros()));
+        }
+        self.held_in(window)
     }
 
-    /// What is held in `window`.
-    pub(crate) fn held(&self, window: i64) -> u64 {
+    fn held_in(&self, window: i64) -> u64 {
         let held = self.layout.unpack(self.held.load(Ordering::Acquire), window);
         if held.window == window { held.amount } else { 0 }
+    }
+
+    /// The number of the window that holds `at`, if it is known. `window` is the budget's.
+    pub(crate) fn number_of(&self, window: &Window, at: Timestamp) -> Option<i64> {
+        match &self.course {
+            Course::Clock => Some(window.index(at)),
+            Course::Use(opened) => {
+                let (number, _) = opened.number(at);
+                opened.bounds(number).filter(|bounds| bounds.start <= at).map(|_| number)
+            }
+            Course::Rolling(_) => None,
+        }
+    }
+
+    /// Start and end of window number `number`, as seen at `now`: of a rolling window, since when it counts and when all that counts now will
+    /// have left it. `None` for a lifetime, and for a window that has not begun.
+    pub(crate) fn bounds(&self, window: &Window, number: i64, now: Timestamp) -> Option<Bounds> {
+        match &self.course {
+            Course::Clock => window.bounds_of(number),
+            Course::Use(opened) => opened.bounds(number),
+            Course::Rolling(rolling) => Some(rolling.bounds(now)),
+        }
+    }
+
+    /// From when on `amount` fits below `max` if nothing else happens. `None` when it never does, or nobody knows.
+    pub(crate) fn fits_at(&self, amount: u64, max: u64, now: Timestamp) -> Option<Timestamp> {
+        match &self.course {
+            Course::Clock | Course::Use(_) => None,
+            Course::Rolling(rolling) => {
+                let number = rolling.fits_at(amount, max, rolling.number(now.as_micros()))?;
+                Some(Timestamp::from_micros(rolling.start_micros(number)))
+            }
+        }
     }
 
     /// What is charged in `window`: the current one, the last one that ended with something charged, any between (nothing), or one
@@ -255,6 +449,66 @@ impl Meter {
         }
     }
 
+    /// Keeps a window that a jumped clock opened from locking its subject out for longer than one window. `refused` left no room for an
+    /// operation at `now`; `precise` reads the clock again. Returns the number that its window has then.
+    pub(crate) fn return_to(
+        &self,
+        window: &Window,
+        refused: State,
+        now: Timestamp,
+        precise: impl FnOnce() -> Timestamp,
+    ) -> i64 {
+        // What is seen is loaded before the clock is read: see `come_back`.
+        match &self.course {
+            Course::Clock if refused.window > window.index(now).saturating_add(1) => {
+                let seen = self.state(refused.window);
+                self.come_back(seen, window.index(precise()))
+            }
+            Course::Clock => refused.window,
+            Course::Use(opened) => {
+                if opened.bounds(refused.window).is_some_and(|bounds| bounds.start > now) {
+                    opened.come_back(precise());
+                }
+                refused.window
+            }
+            Course::Rolling(rolling) => {
+                let seen = rolling.latest();
+                rolling.come_back(seen, rolling.number(precise().as_micros()));
+                refused.window
+            }
+        }
+    }
+
+    /// Notes that `milestones` of `window` are told, and returns those of them that nobody had told: of all who reach a milestone one is told
+    /// to tell it. Two windows are remembered; one before them has nothing to tell any more.
+    pub(crate) fn announce(&self, window: i64, milestones: u64) -> u64 {
+        // A rolling window has no end: what it came to is told once in each span of its length.
+        let window = if let Course::Rolling(rolling) = &self.course { rolling.turn(window) } else { window };
+        let word = &self.announced[window.rem_euclid(2) as usize];
+        let told = transition(word, self.layout, window, |state| match state.window.cmp(&window) {
+            std::cmp::Ordering::Less => Ok(State { window, amount: milestones }),
+            std::cmp::Ordering::Equal => Ok(State { amount: state.amount | milestones, ..state }),
+            std::cmp::Ordering::Greater => Err(()),
+        });
+        match told {
+            Ok((before, _)) if before.window == window => milestones & !before.amount,
+            Ok(_) => milestones,
+            Err(()) => 0,
+        }
+    }
+
+    /// The number that window `window` has now: that of a hold which was made ahead of time may have been renumbered since.
+    pub(crate) fn now_numbered(&self, window: i64) -> i64 {
+        if self.follows_clock() { self.state(window).window.min(window) } else { window }
+    }
+
+    /// The milestones that were told in `window`.
+    fn announced_in(&self, window: i64) -> u64 {
+        let word = &self.announced[window.rem_euclid(2) as usize];
+        let told = self.layout.unpack(word.load(Ordering::Acquire), window);
+        if told.window == window { told.amount } else { 0 }
+    }
+
     /// Renumbers the current window when it is still `seen` and was opened by a clock that had jumped ahead and has come back to `now`.
     /// Returns the number that it has then.
     ///
@@ -264,7 +518,7 @@ impl Meter {
     ///
     /// `now` must have been read after `seen` was loaded: then no delay of this thread can make a window that others opened in good
     /// order look as if it lay ahead.
-    pub(crate) fn come_back(&self, seen: State, now: i64) -> i64 {
+    fn come_back(&self, seen: State, now: i64) -> i64 {
         let number = |word: &AtomicU64| self.layout.unpack(word.load(Ordering::Acquire), seen.window).window;
         // In this order: a gap is written down from its near side to its far side.
         let (landed, left) = (number(&self.landed), number(&self.left));
@@ -278,6 +532,12 @@ impl Meter {
         change(&self.held, self.layout, seen.window, |held| {
             if held.window > next { State { window: next, amount: 0 } } else { held }
         });
+        let told = self.announced_in(seen.window);
+        for word in &self.announced {
+            let before = State { window: next.saturating_sub(1), amount: 0 };
+            change(word, self.layout, seen.window, |told| if told.window > next { before } else { told });
+        }
+        self.announce(next, told);
         change(&self.landed, self.layout, seen.window, |landed| State { window: landed.window.min(next), ..landed });
         next
     }
@@ -310,24 +570,41 @@ impl Meter {
     }
 }
 
+/// The number of a window a year before number `now`, or at least the one before.
+fn before_use(window: &Window, now: i64) -> i64 {
+    now.wrapping_sub(window.shortest_micros().map_or(0, |shortest| (MICROS_PER_YEAR / shortest).max(1)))
+}
+
 /// A transition that cannot be refused.
 fn change(word: &AtomicU64, layout: Layout, near: i64, mut decide: impl FnMut(State) -> State) {
     let _: Result<_, std::convert::Infallible> = transition(word, layout, near, |state| Ok(decide(state)));
 }
 
-/// The crate's only compare-and-swap loop: decides on what is there, and swaps in the decision if that still is.
-///
-/// Returns the states before and after. A decision that changes nothing writes nothing. Lock-free: a lost race means that another
-/// operation went through.
+/// [`transition_from`] what is there.
 #[allow(clippy::inline_always, reason = "measured: the decision is folded into the loop this way")]
 #[inline(always)]
 fn transition<E>(
     word: &AtomicU64,
     layout: Layout,
     near: i64,
+    decide: impl FnMut(State) -> Result<State, E>,
+) -> Result<(State, State), E> {
+    transition_from(word.load(Ordering::Acquire), word, layout, near, decide)
+}
+
+/// The crate's only compare-and-swap loop: decides on what was seen, and swaps in the decision if that still is there.
+///
+/// Returns the states before and after. A decision that changes nothing writes nothing. Lock-free: a lost race means that another
+/// operation went through.
+#[allow(clippy::inline_always, reason = "measured: the decision is folded into the loop this way")]
+#[inline(always)]
+fn transition_from<E>(
+    mut current: u64,
+    word: &AtomicU64,
+    layout: Layout,
+    near: i64,
     mut decide: impl FnMut(State) -> Result<State, E>,
 ) -> Result<(State, State), E> {
-    let mut current = word.load(Ordering::Acquire);
     loop {
         let before = layout.unpack(current, near);
         let after = decide(before)?;

@@ -103,13 +103,13 @@ pub(crate) fn deduct(layout: Layout, state: State, window: i64, amount: u64) -> 
 
 /// Saturating in the field: its top value says that the count is not known any more.
 #[inline]
-fn add(layout: Layout, count: u64, amount: u64) -> u64 {
+pub(super) fn add(layout: Layout, count: u64, amount: u64) -> u64 {
     let sum = count.saturating_add(amount);
     if sum > layout.saturated() { layout.saturated() } else { sum }
 }
 
 /// A saturated count stays: what it was before is not known, and guessing would give money back that was spent.
-fn subtract(layout: Layout, count: u64, amount: u64) -> u64 {
+pub(super) fn subtract(layout: Layout, count: u64, amount: u64) -> u64 {
     if count == layout.saturated() { count } else { count.saturating_sub(amount) }
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 
 fn meter() -> Meter {
-    Meter::new(&Window::Day, 10)
+    Meter::in_window(&Window::Day, 10)
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn a_window_that_a_jumped_clock_opened_is_renumbered_and_keeps_its_count() {
     meter.hold(5_000, 60);
     assert_eq!(meter.come_back(meter.state(10), 10), 11);
     assert_eq!(meter.state(10), State { window: 11, amount: 60 });
-    assert_eq!(meter.held(11), 0);
+    assert_eq!(meter.held(11, Timestamp::UNIX_EPOCH), 0);
     assert_eq!(meter.settle(5_000, 60, 0), Settled::Current { charged: 60 }, "nothing is given back");
     assert_eq!(meter.settle(5_000, 60, 70), Settled::Current { charged: 70 }, "what was spent is counted");
     assert!(meter.admit(12, 100, Gate::Max(100)).is_ok(), "the window after it starts fresh");
@@ -106,7 +106,7 @@ fn a_window_one_ahead_or_changed_meanwhile_is_not_renumbered() {
 fn a_budget_made_at_the_epoch_starts_fresh_today() {
     for window in ["1s", "minute", "15m", "hour", "5h", "day", "week", "month", "year", "lifetime"] {
         let window: Window = window.parse().unwrap();
-        let meter = Meter::new(&window, window.index(crate::time::Timestamp::UNIX_EPOCH));
+        let meter = Meter::new(&window, Timestamp::UNIX_EPOCH);
         let today = window.index("2026-11-22T02:00:00Z".parse().unwrap());
         assert_eq!(meter.admit(today, 6, Gate::Max(10)).map(|state| state.window), Ok(today), "{window}");
         if window != Window::Lifetime {
@@ -124,7 +124,6 @@ fn a_reset_leaves_holds_and_later_windows_alone() {
     assert_eq!(meter.reset(10, Forgive::All, 1), Some((90, 20)));
     assert_eq!(meter.reset(10, Forgive::All, 2), Some((20, 20)), "nothing is left to take");
     meter.settle(10, 20, 25);
-    meter.unhold(10, 20);
     assert_eq!(meter.peek(10).amount, 25);
     assert_eq!(meter.reset(11, Forgive::All, 3), Some((0, 0)), "an unused window");
     meter.admit(12, 5, Gate::Open).unwrap();
@@ -155,4 +154,17 @@ fn a_saturated_count_stays_after_its_window_has_ended() {
     let top = meter.layout.saturated();
     assert_eq!(meter.settle(10, 1 << 40, 0), Settled::Late { charged: Some(top) });
     assert_eq!(meter.charged_in(10), Some(top));
+}
+
+#[test]
+fn a_milestone_is_told_once_in_each_window_and_moves_with_a_renumbered_one() {
+    let meter = meter();
+    assert_eq!([meter.announce(10, 0b01), meter.announce(10, 0b11), meter.announce(10, 0b11)], [0b01, 0b10, 0]);
+    assert_eq!([meter.announce(11, 0b11), meter.announce(10, 0b111)], [0b11, 0b100], "late, and not lost");
+    assert_eq!([meter.announce(12, 0b1), meter.announce(10, 0b1000)], [0b1, 0], "too late");
+    meter.admit(11, 1, Gate::Open).unwrap();
+    meter.admit(5_000, 60, Gate::Open).unwrap();
+    assert_eq!(meter.announce(5_000, 0b01), 0b01);
+    assert_eq!(meter.come_back(meter.state(11), 11), 12);
+    assert_eq!([meter.announce(12, 0b11), meter.announce(13, 0b11)], [0b10, 0b11], "5000 was renumbered to 12");
 }

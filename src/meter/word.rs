@@ -31,7 +31,11 @@ pub(crate) struct State {
 
 impl Layout {
     pub(crate) fn of(window: &Window) -> Self {
-        let bits = window.amount_bits();
+        Self::with_bits(window.amount_bits())
+    }
+
+    /// The layout whose amounts have this many bits, 1 to 64.
+    pub(crate) const fn with_bits(bits: u32) -> Self {
         Self { bits, saturated: u64::MAX >> (u64::BITS - bits) }
     }
 

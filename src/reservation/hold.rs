@@ -164,7 +164,7 @@ impl Hold {
         if self.state.fetch_or(GROWN, Ordering::AcqRel) & CLAIMED != 0 {
             drop(grown);
             let flight = part.plan.flight();
-            part.change(Before::Held(&part.cost), &Cost::nothing(), &mut Overages::new());
+            part.change(part.plan.core.now(), Before::Held(&part.cost), &Cost::nothing(), &mut Overages::new());
             drop(flight);
             part.plan.tell(Gate::touch);
             return Err(ExtendError::Settled);
@@ -334,12 +334,59 @@ impl Hold {
         }
     }
 
+    /// Brings what is held to `wanted`, of the resources that it names: what is missing is held without being asked for, in the windows of the
+    /// first part, and may carry budgets past their max; what is too much is given back. For a hold that nobody else settles.
+    pub(crate) fn bring_to(&self, wanted: &Cost) {
+        let held = self.held();
+        let missing = wanted.less(&held);
+        if !missing.is_zero() {
+            self.grow(missing);
+        }
+        let surplus = held.less(wanted);
+        if !surplus.is_zero() {
+            // Not dropped: that would charge it if the call has gone out.
+            let _ = self.split(&surplus).map(|surplus| surplus.release());
+        }
+    }
+
+    fn grow(&self, cost: Cost) {
+        let first = &self.first;
+        let part = Part { plan: Arc::clone(&first.plan), cost, windows: first.windows.clone() };
+        let mut grown = self.grown.lock();
+        self.state.fetch_or(GROWN, Ordering::AcqRel);
+        let flight = part.plan.flight();
+        part.grow();
+        drop(flight);
+        grown.get_or_insert_default().extensions.push(part);
+        drop(grown);
+        first.plan.tell(Gate::touch);
+    }
+
+    /// Brings what a committed hold charged from `before` to `after`.
+    pub(crate) fn correct(&self, before: &Cost, after: &Cost) {
+        let grown = self.grown.lock();
+        let resets = self.settlement.get().map_or(0, |settlement| settlement.resets);
+        self.with_shares(grown.as_deref(), |shares| {
+            let (from, to) = (shared(shares, before), shared(shares, after));
+            let changes = shares.iter().zip(&from).zip(&to);
+            let changes = changes.map(|((share, from), to)| (share.part, Before::Charged(from, resets), to));
+            self.change(changes, after.clone())
+        });
+        drop(grown);
+        self.first.plan.tell(Gate::touch);
+    }
+
     /// Whether the subjects, their groups and the amounts asked for are these.
     pub(crate) fn is_for(&self, plan: &Plan, cost: &Cost) -> bool {
         self.first.plan.is_of_the_same(plan) && self.first.cost == *cost
     }
 
-    pub(super) fn plan(&self) -> &Arc<Plan> {
+    /// Whether its settlement charged something.
+    pub(crate) fn was_charged(&self) -> bool {
+        self.state.load(Ordering::Acquire) & CHARGED != 0
+    }
+
+    pub(crate) fn plan(&self) -> &Arc<Plan> {
         &self.first.plan
     }
 
@@ -429,14 +476,15 @@ impl Hold {
     /// Carries out changes of parts, all as of one instant.
     fn change<'a>(&self, changes: impl Iterator<Item = (&'a Part, Before<'a>, &'a Cost)>, charged: Cost) -> Settlement {
         let _flight = self.first.plan.flight();
+        let at = self.first.plan.core.now();
         let mut overages = Overages::new();
         let mut late = false;
         for (part, before, after) in changes {
-            late |= part.change(before, after, &mut overages);
+            late |= part.change(at, before, after, &mut overages);
         }
         let overages = overages.into_iter().map(|(_, overage)| overage).collect();
-        let core = &self.first.plan.core;
-        Settlement { number: unique_number(), at: core.now(), resets: core.resets.done(), charged, overages, late }
+        let resets = self.first.plan.core.resets.done();
+        Settlement { number: unique_number(), at, resets, charged, overages, late }
     }
 
     fn receipt(&self, settlement: &Settlement) -> Receipt {
@@ -486,7 +534,9 @@ impl Hold {
 
 fn total_held(shares: &[Share<'_>]) -> Cost {
     let mut total = Cost::nothing();
-    shares.iter().for_each(|share| total.add_all(share.held));
+    for share in shares {
+        total.add_all(share.held);
+    }
     total
 }
 

@@ -9,6 +9,7 @@ use crate::charge::Windows;
 use crate::meter::Settled;
 use crate::report::Overage;
 use crate::scope::Plan;
+use crate::time::Timestamp;
 
 /// A hold that was admitted in one step.
 pub(super) struct Part {
@@ -29,8 +30,8 @@ pub(super) struct Share<'a> {
 pub(super) type Overages = SmallVec<[(i64, Overage); 0]>;
 
 impl Part {
-    /// Changes what this part has charged from `before` to `after`, resource by resource. Says whether a window had ended.
-    pub(super) fn change(&self, before: Before<'_>, after: &Cost, overages: &mut Overages) -> bool {
+    /// Changes what this part has charged from `before` to `after`, resource by resource, at the instant `at`. Says whether a window had ended.
+    pub(super) fn change(&self, at: Timestamp, before: Before<'_>, after: &Cost, overages: &mut Overages) -> bool {
         let mut late = false;
         let seats = self.plan.seats.iter().zip(&self.windows).enumerate();
         for (index, (seat, &window)) in seats {
@@ -40,8 +41,8 @@ impl Part {
             }
             let (from, to) = (from.unwrap_or(0), to.unwrap_or(0));
             let settled = match before {
-                Before::Held(_) => seat.settle(window, from, to),
-                Before::Charged(_, resets) => seat.adjust(window, from, to, resets),
+                Before::Held(_) => seat.meter.settle(window, from, to),
+                Before::Charged(_, resets) => seat.meter.adjust(window, from, to, resets),
             };
             let charged = match settled {
                 Settled::Current { charged } => Some(charged),
@@ -50,6 +51,9 @@ impl Part {
                     charged
                 }
             };
+            if let Some(charged) = charged {
+                seat.tell_counted(&*self.plan.core, at, (window, charged), to.saturating_sub(from));
+            }
             let overage = charged.and_then(|charged| self.plan.overage(index, window, charged));
             // A budget is told of once; a later part may have given its window room again.
             let told_anew = |earlier: &(i64, Overage)| overage.is_some() || earlier.0 == window;
@@ -57,6 +61,20 @@ impl Part {
             overages.extend(overage.map(|overage| (window, overage)));
         }
         late
+    }
+}
+
+impl Part {
+    /// Charges what it is to hold, whether it fits or not.
+    pub(super) fn grow(&self) {
+        let core = &*self.plan.core;
+        for (seat, &window) in self.plan.seats.iter().zip(&self.windows) {
+            if let Some(amount @ 1..) = self.cost.amount(seat.resource)
+                && let Settled::Current { charged } = seat.meter.grow_hold(window, amount)
+            {
+                seat.tell_counted(core, core.now(), (window, charged), amount);
+            }
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use super::{ResetError, Resets, Taken, Wallet, WalletError};
 use crate::amount::{Cap, Cost};
 use crate::charge::{self, Seat, Windows};
 use crate::engine::OnFailure;
-use crate::meter::{Forgive, State};
+use crate::meter::{Forgive, Part};
 use crate::policy::{Guard, PaidReset};
 use crate::scope::{Plan, Scope};
 use crate::subject::Subject;
@@ -236,7 +236,7 @@ impl<'a> Sale<'a> {
         let day = self.day();
         let state = day.peek(now);
         // An operation with an older time uses the later window, and everything that goes with it.
-        let at = day.bounds(state.window).map_or(now, |bounds| now.max(bounds.start));
+        let at = day.bounds(state.window, now).map_or(now, |bounds| now.max(bounds.start));
         let Cap::Max(max) = day.cap_in(state.window) else { return Err(ResetError::NoLimit) };
         let count = &self.plan.seats[self.count];
         let counted = count.peek(at);
@@ -245,13 +245,13 @@ impl<'a> Sale<'a> {
         {
             return Err(ResetError::CapReached { max: most });
         }
-        let held = day.meter.held(state.window);
+        let held = day.meter.held(state.window, now);
         if state.amount < max || state.amount <= held {
             let charged = day.meter.layout().shown(state.amount);
             return Err(ResetError::NotReached { charged, max });
         }
         if let Some(week) = self.week.map(|week| &self.plan.seats[week])
-            && is_exhausted(week, week.peek(at), self.reset.guarded(), max)
+            && is_exhausted(week, at, self.reset.guarded(), max)
         {
             return Err(ResetError::OtherWindowExhausted { limit: Arc::clone(&week.label.limit) });
         }
@@ -289,21 +289,23 @@ impl<'a> Sale<'a> {
         let number = core.resets.next();
         loop {
             let Verdict { at, day, max } = self.judge(now, payment)?;
-            let mut windows = Windows::new();
+            let (mut windows, mut reached) = (Windows::new(), charge::Reached::new());
             // A charge of the credit alone may have come between: looked at again.
-            if charge::charge_in(&moment, seats, &cost, at, &mut windows).is_none() {
+            if charge::charge_in(&moment, seats, &cost, at, (&mut windows, &mut reached)).is_none() {
                 continue;
             }
-            let counted = count.count(at, 1);
+            let counted = count.count(at, 1, Part::Used);
             let Some(reset) = self.day().try_reset(&moment, day, Forgive::All, number) else {
                 // A charge has opened the next window: there is nothing to reset any more.
-                count.meter.undo(counted.window, 1);
+                count.meter.undo(counted.window, 1, Part::Used);
                 charge::take_back(&moment, seats, &cost, &windows);
                 continue;
             };
             let week = self.week.map(|week| &seats[week]);
             let lowered = week.map(|week| week.reset(&moment, at, Forgive::UpTo(max), number));
             core.resets.finish(number);
+            drop(moment);
+            charge::tell_reached(seats, core, charge::Ask::Charge(&cost), at, &windows, reached);
             let balance = if payment == Payment::Credits { self.balance(at) } else { None };
             let degraded = core.degraded().is_some();
             let (paid, resets) = (self.price(), counted.amount);
@@ -313,13 +315,14 @@ impl<'a> Sale<'a> {
 }
 
 /// Whether the longer budget keeps a reset that gives it back `given` from being sold.
-fn is_exhausted(week: &Seat, state: State, guard: Guard, given: u64) -> bool {
+fn is_exhausted(week: &Seat, at: Timestamp, guard: Guard, given: u64) -> bool {
+    let state = week.peek(at);
     let (true, Cap::Max(max)) = (week.is_hard(), week.cap_in(state.window)) else { return false };
     let charged = match guard {
         Guard::Strict => state.amount,
         // Never below what is held; a count that is not known stays.
-        Guard::Effective if state.amount == week.meter.layout().saturated() => state.amount,
-        Guard::Effective => state.amount.saturating_sub(given).max(week.meter.held(state.window)),
+        Guard::Effective if state.amount >= week.meter.layout().saturated() => state.amount,
+        Guard::Effective => state.amount.saturating_sub(given).max(week.meter.held(state.window, at)),
     };
     charged >= max
 }

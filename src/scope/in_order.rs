@@ -46,7 +46,7 @@ impl Scope {
         let resets = core.resets.done();
         let mut windows = Windows::new();
         loop {
-            let shares = charge::charge_in_order(&plan.seats, &core.flights, order, amount, now, &mut windows);
+            let shares = charge::charge_in_order(&plan.seats, core, order, amount, now, &mut windows);
             match shares {
                 Ok(cost) => {
                     let parts = [Charged { plan: plan.clone(), windows, cost: cost.clone() }];
@@ -112,7 +112,7 @@ impl Scope {
             windows[seat] = window;
             overages.extend(plan.overage(seat, window, charged));
         };
-        let cost = charge::record_in_order(&plan.seats, &core.flights, order, amount, now, report);
+        let cost = charge::record_in_order(&plan.seats, core, order, amount, now, report);
         let parts = SmallVec::from_iter([Charged { plan: plan.clone(), windows, cost: cost.clone() }]);
         let degraded = plan.degraded.is_some();
         Ok(Receipt { number: unique_number(), at: now, resets, charged: cost, overages, late: false, degraded, parts })

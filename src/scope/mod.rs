@@ -11,6 +11,7 @@ use crate::charge::{self, Ask, Refused, Single, Windows};
 use crate::clock::Clock;
 use crate::cost::{CostError, Usage};
 use crate::engine::{Core, InForce, OnFailure, UnknownResource};
+use crate::event::EventKind;
 use crate::holds::{HoldId, HoldIdError, Keep, NotClaimed};
 use crate::live::{Loan, Renewed};
 use crate::report::{Admission, BudgetUsage, Charged, Receipt};
@@ -22,6 +23,7 @@ use crate::window::Window;
 
 mod error;
 mod in_order;
+mod later;
 mod owner;
 mod plan;
 mod subjects;
@@ -133,8 +135,14 @@ impl Scope {
     /// many as it may.
     #[inline]
     pub fn reserve(&self, cost: Cost) -> Result<Reservation, ChargeError> {
+        self.reserve_untold(cost).inspect_err(|error| tell_refused(&self.core, error))
+    }
+
+    /// [`Scope::reserve`] that tells no listener of a refusal.
+    #[inline]
+    fn reserve_untold(&self, cost: Cost) -> Result<Reservation, ChargeError> {
         let plan = self.plan()?;
-        let (windows, admission) = hold(&plan, &cost)?;
+        let (windows, admission) = hold_untold(&plan, &cost)?;
         let reservation = Reservation::new(Arc::clone(&plan), cost, windows, admission);
         match self.core.hold_ttl {
             None => Ok(reservation),
@@ -261,10 +269,10 @@ impl Scope {
                 Cap::Max(room) => room.min(want),
                 Cap::Unlimited => want,
             };
-            match self.reserve(Cost::of(resource, fits.max(min))) {
+            match self.reserve_untold(Cost::of(resource, fits.max(min))) {
                 // Somebody took some of the room meanwhile: ask for what is left now.
                 Err(ChargeError::Refused(_)) if fits > min => {}
-                answer => return answer,
+                answer => return answer.inspect_err(|error| tell_refused(&self.core, error)),
             }
         }
     }
@@ -287,7 +295,7 @@ impl Scope {
         let resets = self.core.resets.done();
         let mut overages = SmallVec::new();
         let mut windows = Windows::from_elem(0, plan.seats.len());
-        charge::record(&plan.seats, &self.core.flights, &cost, now, |seat, window, charged| {
+        charge::record(&plan.seats, &*self.core, &cost, now, |seat, window, charged| {
             windows[seat] = window;
             overages.extend(plan.overage(seat, window, charged));
         });
@@ -423,9 +431,14 @@ impl Scope {
     }
 }
 
-/// Holds `cost` in the budgets of `plan` now, for a hold of its own: whoever settles it tells the plan.
+/// Holds `cost` in the budgets of `plan` now, for a hold of its own: whoever settles it tells the plan. Tells whoever listens of a refusal.
 #[inline]
 pub(crate) fn hold(plan: &Plan, cost: &Cost) -> Result<(Windows, Admission), ChargeError> {
+    hold_untold(plan, cost).inspect_err(|error| tell_refused(&plan.core, error))
+}
+
+#[inline]
+fn hold_untold(plan: &Plan, cost: &Cost) -> Result<(Windows, Admission), ChargeError> {
     plan.knows(cost)?;
     let passing = plan.pass(cost)?;
     let mut windows = Windows::new();
@@ -446,7 +459,7 @@ pub(crate) fn hold_more(plan: &Plan, cost: &Cost) -> Result<(Windows, Admission)
 fn admit(plan: &Plan, ask: Ask<'_>, cost: &Cost, windows: &mut Windows) -> Result<Admission, ChargeError> {
     plan.knows(cost)?;
     let _passing = plan.pass(cost)?;
-    admit_inside(plan, ask, windows)
+    admit_inside(plan, ask, windows).inspect_err(|error| tell_refused(&plan.core, error))
 }
 
 /// What is left to do behind the gates.
@@ -460,6 +473,14 @@ fn admit_inside(plan: &Plan, ask: Ask<'_>, windows: &mut Windows) -> Result<Admi
         Ok(passed) if plan.degraded.is_some() => Ok(Admission::from(passed).degraded()),
         Ok(passed) => Ok(passed.into()),
         Err(refused) => Err(refused_error(plan, &refused)),
+    }
+}
+
+/// Tells whoever listens of a refusal.
+#[cold]
+fn tell_refused(core: &Core, error: &ChargeError) {
+    if let Some(refusal) = error.refusal() {
+        core.emit(refusal.at(), || EventKind::Refused { refusal: Box::new(refusal.clone()) });
     }
 }
 

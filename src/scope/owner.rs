@@ -12,6 +12,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::later;
 use crate::amount::{Cost, Resource};
 use crate::subject::Subject;
 use crate::sync::{AtomicU64, Ordering, yield_now};
@@ -141,9 +142,21 @@ pub(crate) struct Owned {
     pub(crate) owner: Arc<dyn Owner>,
     /// Only charges that name one of these concern it; every charge without.
     pub(crate) only: Option<Vec<Resource>>,
+    /// The resources that its end is about: once a scope within has others for all of them, it does not belong to it any more. Empty for
+    /// one whose end is about everything within.
+    pub(crate) of: Vec<Resource>,
 }
 
 impl Owned {
+    /// Whom a scope within belongs to that has budgets of its own for `resources`: the same, as far as it still has a part in it.
+    pub(crate) fn without(&self, resources: &[Resource]) -> Option<Self> {
+        if self.of.is_empty() {
+            return Some(self.clone());
+        }
+        let of: Vec<_> = self.of.iter().copied().filter(|resource| !resources.contains(resource)).collect();
+        (!of.is_empty()).then(|| Self { owner: Arc::clone(&self.owner), only: Some(of.clone()), of })
+    }
+
     pub(super) fn is_concerned(&self, cost: &Cost) -> bool {
         self.only.as_ref().is_none_or(|only| cost.iter().any(|(resource, _)| only.contains(&resource)))
     }
@@ -151,7 +164,7 @@ impl Owned {
 
 impl fmt::Debug for Owned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Owned").field("owner", self.owner.subject()).field("only", &self.only).finish()
+        f.debug_struct("Owned").field("owner", self.owner.subject()).field("only", &self.only).finish_non_exhaustive()
     }
 }
 
@@ -171,9 +184,9 @@ impl<'a> Passing<'a> {
                 continue;
             }
             if let Err(standing) = owned.owner.gate().enter() {
-                owned.owner.changed(standing);
+                later::tell(&owned.owner, standing);
                 drop(Self { owners: &owners[..index], cost, leaves_open: false });
-                return Err(Ended { subject: owned.owner.subject().clone() });
+                return Err(Ended::of(owned.owner.subject()));
             }
         }
         Ok(Self { owners, cost, leaves_open: false })
@@ -196,7 +209,7 @@ impl Drop for Passing<'_> {
                 (false, true) => gate.open(),
                 (false, false) => continue,
             };
-            owned.owner.changed(standing);
+            later::tell(&owned.owner, standing);
         }
     }
 }
@@ -206,10 +219,14 @@ impl Drop for Passing<'_> {
 /// `Display` hashes the id, fit for logs; `{:#}` names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
-    pub(crate) subject: Subject,
+    subject: Subject,
 }
 
 impl Ended {
+    pub(crate) fn of(subject: &Subject) -> Self {
+        Self { subject: subject.clone() }
+    }
+
     /// What has ended: the kind is `workflow`, with the workflow's id, or `allowance`, with a number.
     pub fn subject(&self) -> &Subject {
         &self.subject
@@ -227,3 +244,35 @@ impl fmt::Display for Ended {
 }
 
 impl std::error::Error for Ended {}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gate_counts_each_kind_apart() {
+        let gate = Gate::new();
+        assert!(!gate.standing().is_forsaken(), "it has a user");
+        gate.enter().unwrap();
+        assert!(!gate.standing().is_quiet() && gate.standing().is_settled());
+        let held = gate.leave_open();
+        assert!(held.is_quiet() && !held.is_settled());
+        assert!(!gate.drop_user().is_forsaken(), "a hold is open");
+        gate.enter().unwrap();
+        assert!(!gate.settle().is_forsaken(), "a charge is on its way");
+        assert!(gate.leave().is_forsaken());
+    }
+
+    #[test]
+    fn a_closed_gate_lets_nobody_in_and_closes_once() {
+        let gate = Gate::new();
+        gate.enter().unwrap();
+        let standing = gate.close().unwrap();
+        assert!(standing.has_ended() && !standing.is_quiet());
+        assert!(gate.close().is_none());
+        assert!(gate.enter().is_err());
+        let last = gate.leave();
+        assert!(last.has_ended() && last.is_quiet(), "who was in comes out");
+        assert!(gate.drop_user().is_forsaken(), "the end is no user");
+    }
+}

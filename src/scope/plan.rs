@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use super::error::ScopeError;
+use super::later;
 use super::owner::{Ended, Gate, Owned, Passing, Standing};
 use super::subjects::Subjects;
 use crate::amount::{Cap, Cost, Resource, Unit};
@@ -60,6 +61,12 @@ impl Members {
     }
 }
 
+impl Drop for Members {
+    fn drop(&mut self) {
+        later::forget(std::mem::take(&mut self.owners));
+    }
+}
+
 /// Members that a scope is on: each scope counts as a user of their owners.
 #[derive(Debug)]
 pub(super) struct InUse(Arc<Members>);
@@ -67,7 +74,7 @@ pub(super) struct InUse(Arc<Members>);
 impl InUse {
     pub(super) fn new(members: Arc<Members>) -> Self {
         for owned in &members.owners {
-            owned.owner.changed(owned.owner.gate().add_user());
+            later::tell(&owned.owner, owned.owner.gate().add_user());
         }
         Self(members)
     }
@@ -90,7 +97,7 @@ impl Deref for InUse {
 impl Drop for InUse {
     fn drop(&mut self) {
         for owned in &self.0.owners {
-            owned.owner.changed(owned.owner.gate().drop_user());
+            later::tell(&owned.owner, owned.owner.gate().drop_user());
         }
     }
 }
@@ -110,7 +117,7 @@ impl Carried {
     pub(crate) fn new(limit: &str, of: &Subject, (resource, name, unit): (Resource, &str, Unit), cap: Cap) -> Self {
         let label = Label { limit: limit.into(), resource: name.into(), unit, warn: Box::default() };
         Self {
-            meter: Arc::new(Meter::new(&Window::Lifetime, 0)),
+            meter: Arc::new(Meter::new(&Window::Lifetime, Timestamp::UNIX_EPOCH)),
             label: Arc::new(label),
             subject: of.clone(),
             resource,
@@ -121,6 +128,11 @@ impl Carried {
     /// What is used and held of it.
     pub(crate) fn charged(&self) -> u64 {
         self.meter.peek(0).amount
+    }
+
+    /// What is left of it; nothing that could be shared out when it has no limit.
+    pub(crate) fn room(&self) -> u64 {
+        self.cap.max().unwrap_or(0).saturating_sub(self.charged())
     }
 
     /// The usage of all of them as of one instant.
@@ -168,7 +180,7 @@ impl Plan {
             let limits: Vec<_> =
                 limits.filter(|((_, (_, limit)), _)| !members.covers(subject, limit.resource)).collect();
             let rules: Vec<_> = limits.iter().map(|((_, (_, limit)), _)| limit.rule).collect();
-            let meters = core.registry.budgets(subject, &rules, |window| window.index(now));
+            let meters = core.registry.budgets(subject, &rules, now);
             for (((order, (rule, limit)), (_, cap, _)), meter) in limits.into_iter().zip(meters) {
                 let enforcement = if opened { open(rule.enforced()) } else { rule.enforced() };
                 let called = (Arc::clone(&limit.label), subject.clone());
@@ -183,7 +195,8 @@ impl Plan {
         // Stable: within a limit they stay in the order of the subjects.
         seats.sort_by_key(|(order, _)| *order);
         let seats = seats.into_iter().map(|(_, seat)| seat);
-        let seats: Box<[Seat]> = seats.chain(members.carried.iter().map(Carried::seat)).collect();
+        let seats = seats.chain(members.carried.iter().map(Carried::seat));
+        let seats: Box<[Seat]> = seats.map(|seat| seat.heard(core.is_heard())).collect();
         if seats.len() > SEATS_MAX {
             return Err(ScopeError::TooManyBudgets { budgets: seats.len() });
         }
@@ -218,14 +231,21 @@ impl Plan {
     /// Passes the gates of the owners that `cost` concerns; they are told when the answer is dropped.
     #[inline]
     pub(super) fn pass<'a>(&'a self, cost: &'a Cost) -> Result<Passing<'a>, Ended> {
+        if !self.members.owners.is_empty() {
+            // An owner whose time has run out lets nobody in.
+            self.core.collect_overdue(self.core.now());
+        }
         Passing::enter(&self.members.owners, cost)
     }
 
     /// What has ended of the owners that `cost` concerns.
     pub(super) fn ended(&self, cost: &Cost) -> Result<(), Ended> {
+        if !self.members.owners.is_empty() {
+            self.core.collect_overdue(self.core.now());
+        }
         let has_ended = |owned: &&Owned| owned.is_concerned(cost) && owned.owner.gate().standing().has_ended();
         match self.members.owners.iter().find(has_ended) {
-            Some(owned) => Err(Ended { subject: owned.owner.subject().clone() }),
+            Some(owned) => Err(Ended::of(owned.owner.subject())),
             None => Ok(()),
         }
     }
@@ -233,7 +253,7 @@ impl Plan {
     /// Tells the owners of a step at their gates, after what led to it has been charged or given back.
     pub(crate) fn tell(&self, step: fn(&Gate) -> Standing) {
         for owned in &self.members.owners {
-            owned.owner.changed(step(owned.owner.gate()));
+            later::tell(&owned.owner, step(owned.owner.gate()));
         }
     }
 
@@ -264,10 +284,11 @@ impl Plan {
             let layout = seat.meter.layout();
             let charged = blocked.state.amount;
             // Of a saturated count nobody knows which part is held.
-            let held = if charged == layout.saturated() { 0 } else { blocked.held.min(charged) };
-            let resets_at = seat.bounds(blocked.state.window).map(|bounds| bounds.end);
+            let held = if charged >= layout.saturated() { 0 } else { blocked.held.min(charged) };
+            let resets_at = seat.bounds(blocked.state.window, refused.now).map(|bounds| bounds.end);
             let needed = blocked.requested.max(1);
-            let retry = match resets_at {
+            let fits_at = seat.meter.fits_at(blocked.requested, blocked.max, refused.now);
+            let retry = match fits_at.or(resets_at) {
                 _ if needed > blocked.max => Retry::Never,
                 Some(then) => Retry::At(then),
                 None if charged - held <= blocked.max - needed => Retry::Unknown,
@@ -318,15 +339,15 @@ fn seat_usage(seat: &Seat, at: Timestamp, past: bool) -> Option<BudgetUsage> {
     let label = &seat.label;
     let layout = seat.meter.layout();
     let (window, charged) = if past {
-        let index = seat.window.index(at);
-        (index, seat.meter.charged_in(index)?)
+        let number = seat.meter.number_of(&seat.window, at)?;
+        (number, seat.meter.charged_in(number)?)
     } else {
         let state = seat.peek(at);
         (state.window, state.amount)
     };
     let cap = seat.cap_in(window);
     let has_ended = past && seat.meter.state(window).window > window;
-    let held = if has_ended { 0 } else { seat.meter.held(window).min(charged) };
+    let held = if has_ended { 0 } else { seat.meter.held(window, at).min(charged) };
     Some(BudgetUsage {
         limit: Arc::clone(&label.limit),
         subject: seat.subject.clone(),
@@ -334,9 +355,9 @@ fn seat_usage(seat: &Seat, at: Timestamp, past: bool) -> Option<BudgetUsage> {
         unit: label.unit,
         window: seat.window,
         cap,
-        used: if charged == layout.saturated() { u64::MAX } else { charged - held },
-        held: if charged == layout.saturated() { 0 } else { held },
-        bounds: seat.bounds(window),
+        used: if charged >= layout.saturated() { u64::MAX } else { charged - held },
+        held: if charged >= layout.saturated() { 0 } else { held },
+        bounds: seat.bounds(window, at),
         status: Status::of(layout.shown(charged), cap, &label.warn),
     })
 }

@@ -14,6 +14,7 @@ use crate::time::{Date, MICROS_PER_DAY, MICROS_PER_SECOND, Timestamp};
 pub use calendar::{Calendar, TimeOfDay, Weekday};
 pub use period::{Countdown, Period, PeriodError};
 pub use span::Span;
+pub(crate) use span::{FIRST_USE_AMOUNT_BITS, ROLLING_AMOUNT_BITS_MAX, ROLLING_PARTS};
 pub use zone::{Zone, ZoneError};
 
 const MICROS_PER_MINUTE: i64 = 60 * MICROS_PER_SECOND;
@@ -266,13 +267,15 @@ impl Window {
     ///
     /// The number gets as many bits as let fifty years pass before it could be mistaken for another one (half its range: earlier and
     /// later are told apart by the shorter way round), the amount gets the rest. A rolling window has as many as a fixed period of its
-    /// length.
+    /// length, up to a bound. A window from first use is numbered by use, not by time: it has the same whatever its length.
     pub(crate) fn amount_bits(&self) -> u32 {
         const FIFTY_YEARS_MICROS: i64 = 50 * 365 * MICROS_PER_DAY;
-        let shortest = if let Self::Rolling(span) = self { Some(span.micros()) } else { self.shortest_micros() };
-        let Some(shortest) = shortest else { return u64::BITS };
-        let windows = (FIFTY_YEARS_MICROS / shortest).max(1) as u64;
-        u64::BITS - (windows.ilog2() + 2)
+        let bits = |shortest: i64| u64::BITS - ((FIFTY_YEARS_MICROS / shortest).max(1) as u64).ilog2() - 2;
+        match self {
+            Self::FirstUse(_) => FIRST_USE_AMOUNT_BITS,
+            Self::Rolling(span) => bits(span.micros()).min(ROLLING_AMOUNT_BITS_MAX),
+            _ => self.shortest_micros().map_or(u64::BITS, bits),
+        }
     }
 
     /// The largest `max` that a hard, soft or shadow limit of this window can have, in amount units. One less than the field's

@@ -8,6 +8,12 @@ use crate::time::MICROS_PER_SECOND;
 /// Into how many sub-intervals a rolling window is divided: its count is exact to one of them.
 pub(crate) const ROLLING_PARTS: i64 = 60;
 
+/// A sub-interval of a rolling window counts in at most so many bits, so that the sum of all is far below what a word holds.
+pub(crate) const ROLLING_AMOUNT_BITS_MAX: u32 = 54;
+/// The count of a window from first use has so many bits. Its number counts windows that were used, so few bits tell those apart: a hold
+/// would have to stay open through 32,768 windows to be taken for one of another.
+pub(crate) const FIRST_USE_AMOUNT_BITS: u32 = 48;
+
 /// A positive length of whole seconds.
 ///
 /// ```

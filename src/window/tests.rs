@@ -182,7 +182,11 @@ fn windows_that_depend_on_use_have_numbers_but_no_bounds() {
     assert_eq!([0, 17_999, 18_000, -1].map(|seconds| first_use.index(at(seconds))), [0, 0, 1, -1]);
     for window in [rolling, first_use] {
         assert_eq!((window.bounds(at(7)), window.length(at(7))), (None, Some(Duration::from_secs(18_000))));
-        assert_eq!(window.cap_max(), Window::every(18_000).unwrap().cap_max());
+    }
+    assert_eq!(rolling.cap_max(), Window::every(18_000).unwrap().cap_max());
+    assert_eq!(Window::rolling(365 * 86_400).unwrap().cap_max(), (1 << 54) - 2);
+    for seconds in [1, 18_000, 365 * 86_400] {
+        assert_eq!(Window::from_first_use(seconds).unwrap().cap_max(), (1 << 48) - 2);
     }
     assert_eq!(rolling.shortest_micros(), Some(300_000_000));
     assert_eq!((rolling.adjective(), first_use.adjective()), ("rolling 5h".to_owned(), "5h".to_owned()));

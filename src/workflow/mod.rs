@@ -11,7 +11,7 @@ use crate::amount::{Cap, Cost, Resource, Unit};
 use crate::engine::{Core, InForce};
 use crate::holds::{HoldId, Keep, NotClaimed};
 use crate::report::{Admission, BudgetUsage};
-use crate::scope::{Carried, ChargeError, Ended, Gate, Members, Owned, Owner, Scope, Standing};
+use crate::scope::{Carried, ChargeError, Gate, Owned, Owner, Scope, Standing};
 use crate::subject::Subject;
 use crate::sync::{Ordering, yield_now};
 use crate::time::Timestamp;
@@ -281,7 +281,7 @@ impl Handle {
             return Err(WorkflowError::Cap { max: Window::Lifetime.cap_max() });
         }
         let mut members = starter.members().clone();
-        members.owners.push(Owned { owner: Arc::<State>::clone(&state), only: None });
+        members.owners.push(Owned { owner: Arc::<State>::clone(&state), only: None, of: Vec::new() });
         members.carried.extend(budgets.iter().cloned());
         let mut counting = members.clone();
         counting.carried.extend(counters().cloned());
@@ -305,9 +305,6 @@ impl Handle {
         counted: &Counted,
         cost: impl FnOnce(&InForce) -> Cost,
     ) -> Result<Progress, StepError> {
-        // A scope finds what has run out when it refuses; a workflow's own time is to be looked at before.
-        let State { core, .. } = &*self.state;
-        core.collect_overdue(core.now());
         match self.counting.try_charge_of(cost) {
             Ok(admission) => Ok(Progress::of(own, admission)),
             Err(ChargeError::Ended(ended)) => Err(StepError::Ended(ended)),
@@ -419,3 +416,6 @@ impl fmt::Debug for Workflow {
             .finish()
     }
 }
+
+#[cfg(all(test, loom))]
+mod loom_tests;
