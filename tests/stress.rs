@@ -319,17 +319,14 @@ fn a_shared_reservation_settles_once() {
     }
 }
 
-/// What was spent is used, or was taken by a reset, or given back: nothing vanishes, nothing is taken twice, and nobody gets past a max.
-#[test]
-fn resets_among_calls_lose_no_spend() {
-    const CREDIT: u64 = 1 << 40;
-    let policy = Policy::builder()
+fn reset_policy() -> Policy {
+    Policy::builder()
         .resource("tokens", Unit::Count)
         .resource("credits", Unit::Count)
         .limit(Limit::new("day", "user", "tokens", Window::Day, Cap::Max(3_000)))
         .limit(Limit::new("week", "user", "tokens", Window::Week, Cap::Max(1 << 40)))
         .limit(Limit::new("own", "agent", "tokens", Window::Day, Cap::Max(2_000)))
-        .limit(Limit::new("credit", "user", "credits", Window::Lifetime, Cap::Max(CREDIT)))
+        .limit(Limit::new("credit", "user", "credits", Window::Lifetime, Cap::Max(1 << 40)))
         .reset(
             PaidReset::new("fresh", "day")
                 .lowers("week")
@@ -339,9 +336,14 @@ fn resets_among_calls_lose_no_spend() {
                 .guard(Guard::Effective),
         )
         .build()
-        .unwrap();
+        .unwrap()
+}
+
+/// What was spent is used, or was taken by a reset, or given back: nothing vanishes, nothing is taken twice, and nobody gets past a max.
+#[test]
+fn resets_among_calls_lose_no_spend() {
     let clock = ManualClock::at(Timestamp::from_seconds(1_770_000_000));
-    let engine = Engine::builder(policy).clock(&clock).build();
+    let engine = Engine::builder(reset_policy()).clock(&clock).build();
     let tokens = engine.resource("tokens").unwrap();
     let (spent, taken) = ([0; 2].map(AtomicU64::new), [0; 3].map(AtomicU64::new));
     let (bought, over, done) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
