@@ -158,6 +158,25 @@ impl Cost {
         self.unpriced |= other.unpriced;
     }
 
+    /// What this cost has beyond `earlier`, resource by resource: what has come to it since, for
+    /// [`Reservation::observe`](crate::Reservation::observe). A resource that has not grown is not named.
+    ///
+    /// ```
+    /// # use encumber::{Cap, Engine, Limit, Policy, Unit, Window};
+    /// # let policy = Policy::builder().resource("tokens", Unit::Count)
+    /// #     .limit(Limit::new("day", "user", "tokens", Window::Day, Cap::Max(1))).build()?;
+    /// # let tokens = Engine::new(policy).resource("tokens")?;
+    /// assert_eq!(tokens.of(70).beyond(&tokens.of(50)), tokens.of(20));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn beyond(&self, earlier: &Self) -> Self {
+        let grown = |&(resource, amount): &(Resource, u64)| {
+            let more = amount.saturating_sub(earlier.amount(resource).unwrap_or(0));
+            (more > 0).then_some((resource, more))
+        };
+        Self { items: self.items.iter().filter_map(grown).collect(), unpriced: self.unpriced }
+    }
+
     /// The amount of `resource`, or `None` when the cost does not name it.
     #[inline]
     pub fn amount(&self, resource: Resource) -> Option<u64> {

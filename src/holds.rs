@@ -17,11 +17,14 @@ use std::time::Duration;
 use ahash::RandomState;
 use parking_lot::Mutex;
 
-use crate::subject::SUBJECT_ID_BYTES_MAX;
+use crate::amount::Resource;
+use crate::subject::{SUBJECT_ID_BYTES_MAX, Subject};
 use crate::sync::{AtomicI64, AtomicU64, Ordering, unique_number, yield_now};
 use crate::time::Timestamp;
 
 const SHARDS: usize = 32;
+/// Stale places that a queue may have beyond a multiple of those that count.
+const QUEUE_SLACK: usize = 64;
 
 /// What a hold is known by in an engine: a text that the caller chose, or a number that the engine gave.
 ///
@@ -41,20 +44,53 @@ pub struct HoldId(Id);
 enum Id {
     Given(u64),
     Chosen(Arc<str>),
+    Slot(Arc<Slotted>),
+}
+
+/// What tells one slot from another.
+#[derive(PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Slotted {
+    resource: Resource,
+    subjects: Vec<Subject>,
+    name: Box<str>,
+}
+
+impl HoldId {
+    /// The id of a workflow, in the table of workflows.
+    pub(crate) fn of_workflow(id: &str) -> Self {
+        Self(Id::Chosen(id.into()))
+    }
+
+    /// The id of the caller's slot `name` of `resource` of `subjects`: no other one's, and no reservation's.
+    pub(crate) fn of_slot(
+        resource: Resource,
+        subjects: impl Iterator<Item = Subject>,
+        name: &str,
+    ) -> Result<Self, HoldIdError> {
+        check_length(name)?;
+        Ok(Self(Id::Slot(Arc::new(Slotted { resource, subjects: subjects.collect(), name: name.into() }))))
+    }
+}
+
+fn check_length(text: &str) -> Result<(), HoldIdError> {
+    match text.len() {
+        0 => Err(HoldIdError::Empty),
+        bytes if bytes > SUBJECT_ID_BYTES_MAX => Err(HoldIdError::Long { bytes }),
+        _ => Ok(()),
+    }
 }
 
 impl FromStr for HoldId {
     type Err = HoldIdError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match (text.strip_prefix('#'), text.len()) {
-            (_, 0) => Err(HoldIdError::Empty),
-            (_, bytes) if bytes > SUBJECT_ID_BYTES_MAX => Err(HoldIdError::Long { bytes }),
-            (None, _) => Ok(Self(Id::Chosen(text.into()))),
-            (Some(digits), _) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
+        check_length(text)?;
+        match text.strip_prefix('#') {
+            None => Ok(Self(Id::Chosen(text.into()))),
+            Some(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
                 digits.parse().map(|number| Self(Id::Given(number))).map_err(|_| HoldIdError::Number)
             }
-            (Some(_), _) => Err(HoldIdError::Number),
+            Some(_) => Err(HoldIdError::Number),
         }
     }
 }
@@ -72,6 +108,7 @@ impl fmt::Display for HoldId {
         match &self.0 {
             Id::Given(number) => write!(f, "#{number}"),
             Id::Chosen(text) => f.write_str(text),
+            Id::Slot(slot) => f.write_str(&slot.name),
         }
     }
 }
@@ -82,6 +119,7 @@ impl fmt::Debug for HoldId {
         match &self.0 {
             Id::Given(number) => write!(f, "#{number}"),
             Id::Chosen(text) => write!(f, "{text:?}"),
+            Id::Slot(slot) => write!(f, "{:?}", slot.name),
         }
     }
 }
@@ -118,7 +156,7 @@ impl fmt::Display for HoldIdError {
 impl std::error::Error for HoldIdError {}
 
 /// The kept holds of an engine.
-pub(crate) struct Holds<T> {
+pub(crate) struct Holds<T: ?Sized> {
     shards: [Shard<T>; SHARDS],
     hasher: RandomState,
     /// Ids that are claimed, open or remembered.
@@ -127,24 +165,24 @@ pub(crate) struct Holds<T> {
     remember: Duration,
 }
 
-struct Shard<T> {
+struct Shard<T: ?Sized> {
     /// The earliest due time in the queue, in microseconds, to be read without the lock.
     next: AtomicI64,
     table: Mutex<Table<T>>,
 }
 
-struct Table<T> {
+struct Table<T: ?Sized> {
     by_id: HashMap<HoldId, Entry<T>, RandomState>,
     queue: BinaryHeap<Reverse<(Timestamp, HoldId)>>,
 }
 
-enum Entry<T> {
+enum Entry<T: ?Sized> {
     /// Its hold is being admitted.
     Claimed,
     Kept(Kept<T>),
 }
 
-struct Kept<T> {
+struct Kept<T: ?Sized> {
     hold: Arc<T>,
     /// While open: when it expires. Afterwards: when it is forgotten.
     due: Timestamp,
@@ -162,7 +200,7 @@ pub(crate) enum Keep {
 }
 
 /// Why an id was not claimed.
-pub(crate) enum NotClaimed<T> {
+pub(crate) enum NotClaimed<T: ?Sized> {
     /// There is a hold under it.
     Taken(Arc<T>),
     /// No more ids are kept.
@@ -176,13 +214,13 @@ pub(crate) struct Full {
 }
 
 /// An id that is claimed; free again if nothing is kept under it.
-pub(crate) struct Claim<'a, T> {
+pub(crate) struct Claim<'a, T: ?Sized> {
     holds: &'a Holds<T>,
     pub(crate) id: HoldId,
     kept: bool,
 }
 
-impl<T> Holds<T> {
+impl<T: ?Sized> Holds<T> {
     pub(crate) fn new(max: u64, remember: Duration) -> Self {
         let hasher = RandomState::new();
         let shard = |_| Shard {
@@ -219,6 +257,12 @@ impl<T> Holds<T> {
         Ok(Claim { holds: self, id: HoldId(Id::Given(unique_number())), kept: false })
     }
 
+    /// Claims an id for what takes the place of a hold that was kept, whatever the maximum.
+    pub(crate) fn claim_in_exchange(&self) -> Claim<'_, T> {
+        self.kept.fetch_add(1, Ordering::AcqRel);
+        Claim { holds: self, id: HoldId(Id::Given(unique_number())), kept: false }
+    }
+
     fn count_one(&self) -> Result<(), Full> {
         if self.kept.fetch_add(1, Ordering::AcqRel) < self.max {
             return Ok(());
@@ -235,31 +279,33 @@ impl<T> Holds<T> {
         }
     }
 
-    /// Lets the open hold under `id` expire at `due` instead. `None` when it has expired by `now`, or is settled or unknown.
-    pub(crate) fn renew(&self, id: &HoldId, now: Timestamp, due: Timestamp) -> Option<()> {
+    /// Lets `hold`, kept under `id`, expire at `due` instead. `None` when it has expired by `now`, or is settled, or another one has the id.
+    pub(crate) fn renew(&self, id: &HoldId, hold: &T, now: Timestamp, due: Timestamp) -> Option<()> {
         let shard = self.shard(id);
         let mut table = shard.table.lock();
         match table.by_id.get_mut(id) {
-            Some(Entry::Kept(kept)) if kept.open && kept.due > now => kept.due = due,
+            Some(Entry::Kept(kept)) if kept.is(hold) && kept.open && kept.due > now => kept.due = due,
             _ => return None,
         }
         shard.enqueue(&mut table, due, id.clone());
         Some(())
     }
 
-    /// When the open hold under `id` expires.
-    pub(crate) fn expires_at(&self, id: &HoldId) -> Option<Timestamp> {
+    /// When the open `hold`, kept under `id`, expires.
+    pub(crate) fn expires_at(&self, id: &HoldId, hold: &T) -> Option<Timestamp> {
         match self.shard(id).table.lock().by_id.get(id) {
-            Some(Entry::Kept(kept)) if kept.open => Some(kept.due),
+            Some(Entry::Kept(kept)) if kept.is(hold) && kept.open => Some(kept.due),
             _ => None,
         }
     }
 
-    /// Takes note that the hold under `id` was settled at `now`.
-    pub(crate) fn settled(&self, id: &HoldId, now: Timestamp) {
+    /// Takes note that `hold`, kept under `id`, was settled at `now`. Another one that has the id by now is left alone.
+    pub(crate) fn settled(&self, id: &HoldId, hold: &T, now: Timestamp) {
         let shard = self.shard(id);
         let mut table = shard.table.lock();
-        self.close(shard, &mut table, id, now);
+        if matches!(table.by_id.get(id), Some(Entry::Kept(kept)) if kept.is(hold)) {
+            self.close(shard, &mut table, id, now);
+        }
     }
 
     /// The holds that have expired by `now`, for the caller to settle: each is told of once. Forgets what has been remembered long enough.
@@ -320,8 +366,17 @@ impl<T> Holds<T> {
     }
 }
 
-impl<T> Shard<T> {
+impl<T: ?Sized> Kept<T> {
+    fn is(&self, hold: &T) -> bool {
+        std::ptr::addr_eq(Arc::as_ptr(&self.hold), hold)
+    }
+}
+
+impl<T: ?Sized> Shard<T> {
     fn enqueue(&self, table: &mut Table<T>, due: Timestamp, id: HoldId) {
+        if table.queue.len() > QUEUE_SLACK + 4 * table.by_id.len() {
+            table.forget_stale();
+        }
         table.queue.push(Reverse((due, id)));
         self.note_next(table);
     }
@@ -333,7 +388,18 @@ impl<T> Shard<T> {
     }
 }
 
-impl<T> Claim<'_, T> {
+impl<T: ?Sized> Table<T> {
+    /// Leaves one place in the queue for each entry: ids that come and go fast would fill it with stale ones until they are due.
+    fn forget_stale(&mut self) {
+        let places = self.by_id.iter().filter_map(|(id, entry)| match entry {
+            Entry::Kept(kept) => Some(Reverse((kept.due, id.clone()))),
+            Entry::Claimed => None,
+        });
+        self.queue = places.collect();
+    }
+}
+
+impl<T: ?Sized> Claim<'_, T> {
     /// Keeps `hold` under the id until `due`.
     pub(crate) fn keep(mut self, hold: Arc<T>, due: Timestamp, keep: Keep) {
         self.kept = true;
@@ -344,7 +410,7 @@ impl<T> Claim<'_, T> {
     }
 }
 
-impl<T> Drop for Claim<'_, T> {
+impl<T: ?Sized> Drop for Claim<'_, T> {
     fn drop(&mut self) {
         if !self.kept {
             self.holds.forget(&mut self.holds.shard(&self.id).table.lock(), &self.id);
@@ -352,7 +418,7 @@ impl<T> Drop for Claim<'_, T> {
     }
 }
 
-impl<T> fmt::Debug for Holds<T> {
+impl<T: ?Sized> fmt::Debug for Holds<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Holds").field("kept", &self.kept()).field("max", &self.max).finish_non_exhaustive()
     }
@@ -372,13 +438,19 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn holds(max: u64, ids: &[(&str, i64, Keep)]) -> Holds<&'static str> {
+    fn holds(max: u64, ids: &[(&str, i64, Keep)]) -> Holds<u8> {
         let holds = Holds::new(max, REMEMBER);
         for (text, due, keep) in ids {
-            let Ok(claim) = holds.claim(&id(text)) else { panic!("{text} is taken") };
-            claim.keep(Arc::new("hold"), at(*due), *keep);
+            keep_one(&holds, text, *due, *keep);
         }
         holds
+    }
+
+    fn keep_one(holds: &Holds<u8>, text: &str, due: i64, keep: Keep) -> Arc<u8> {
+        let Ok(claim) = holds.claim(&id(text)) else { panic!("{text} is taken") };
+        let hold = Arc::new(0);
+        claim.keep(Arc::clone(&hold), at(due), keep);
+        hold
     }
 
     #[test]
@@ -395,13 +467,41 @@ mod tests {
     #[test]
     fn renewing_moves_one_hold_and_fails_once_it_is_due() {
         let holds = holds(9, &[("a", 10, Keep::Remember), ("b", 10, Keep::Remember)]);
-        assert_eq!(holds.renew(&id("a"), at(9), at(30)), Some(()));
-        assert_eq!(holds.expires_at(&id("a")), Some(at(30)));
-        assert_eq!(holds.renew(&id("b"), at(10), at(30)), None, "due");
+        let (a, b) = (holds.get(&id("a")).unwrap(), holds.get(&id("b")).unwrap());
+        assert_eq!(holds.renew(&id("a"), &a, at(9), at(30)), Some(()));
+        assert_eq!(holds.expires_at(&id("a"), &a), Some(at(30)));
+        assert_eq!(holds.renew(&id("b"), &b, at(10), at(30)), None, "due");
         assert_eq!(holds.overdue(at(10)).len(), 1);
-        assert_eq!(holds.renew(&id("a"), at(20), at(15)), Some(()), "shorter as well");
+        assert_eq!(holds.renew(&id("a"), &a, at(20), at(15)), Some(()), "shorter as well");
         assert_eq!(holds.overdue(at(20)).len(), 1);
-        assert_eq!(holds.renew(&id("a"), at(5), at(30)), None, "expired");
+        assert_eq!(holds.renew(&id("a"), &a, at(5), at(30)), None, "expired");
+    }
+
+    #[test]
+    fn a_hold_that_lost_its_id_does_nothing_to_the_one_that_has_it_now() {
+        let holds = Holds::new(9, REMEMBER);
+        let old = keep_one(&holds, "a", 10, Keep::Forget);
+        assert_eq!(holds.overdue(at(10)).len(), 1);
+        let new = keep_one(&holds, "a", 20, Keep::Forget);
+        assert_eq!(holds.renew(&id("a"), &old, at(11), at(99)), None);
+        holds.settled(&id("a"), &old, at(11));
+        assert_eq!((holds.expires_at(&id("a"), &old), holds.expires_at(&id("a"), &new)), (None, Some(at(20))));
+        assert_eq!((holds.overdue(at(20)).len(), holds.kept()), (1, 0));
+    }
+
+    #[test]
+    fn ids_that_come_and_go_leave_nothing_in_the_queue() {
+        let holds = Holds::new(9, REMEMBER);
+        let kept = keep_one(&holds, "kept", 1_000_000, Keep::Forget);
+        for round in 0..10_000 {
+            let hold = keep_one(&holds, "a", 1_000_000 + round, Keep::Forget);
+            assert_eq!(holds.renew(&id("a"), &hold, at(1), at(2_000_000)), Some(()));
+            holds.settled(&id("a"), &hold, at(1));
+        }
+        let queued: usize = holds.shards.iter().map(|shard| shard.table.lock().queue.len()).sum();
+        assert!(queued <= 2 * (QUEUE_SLACK + 8), "{queued} places");
+        assert_eq!(holds.expires_at(&id("kept"), &kept), Some(at(1_000_000)));
+        assert_eq!(holds.overdue(at(1_000_000)).len(), 1);
     }
 
     #[test]
@@ -409,10 +509,11 @@ mod tests {
         let holds = holds(2, &[("a", 10, Keep::Forget), ("b", 10, Keep::Remember)]);
         assert!(matches!(holds.claim(&id("c")), Err(NotClaimed::Full(Full { max: 2 }))));
         assert!(matches!(holds.claim(&id("a")), Err(NotClaimed::Taken(_))));
-        holds.settled(&id("a"), at(1));
+        let (a, b) = (holds.get(&id("a")).unwrap(), holds.get(&id("b")).unwrap());
+        holds.settled(&id("a"), &a, at(1));
         drop(holds.claim(&id("c")).ok().expect("a place"));
         assert!(holds.claim(&id("a")).is_ok(), "a is free, and c was not kept");
-        holds.settled(&id("b"), at(1));
+        holds.settled(&id("b"), &b, at(1));
         assert!(matches!(holds.claim(&id("b")), Err(NotClaimed::Taken(_))), "remembered");
     }
 

@@ -111,6 +111,8 @@
 //! | `toml` | `Policy::from_toml` |
 //! | `json` | `Policy::from_json`, `Refusal::to_json` |
 //! | `time-zones` | [`Zone`]s other than UTC |
+//! | `prices` | `PriceTable`: the price files of `LiteLLM` and genai-prices |
+//! | `usage` | `UsageApi` and `UsageStream`: what providers report in replies and streams |
 //!
 //! None is on by default. A feature adds functions and changes no behaviour.
 //!
@@ -124,29 +126,44 @@
 //! settlements, and `docs/internals/atomics.md` for the orderings.
 #![forbid(unsafe_code)]
 
+#[cfg(any(feature = "prices", feature = "usage"))]
+mod adapters;
+mod allowance;
 mod amount;
 mod charge;
 mod clock;
 mod cost;
 mod engine;
+mod event;
 mod holds;
 mod live;
 mod meter;
+mod observe;
 mod policy;
 mod refusal;
 mod registry;
 mod report;
 mod reservation;
 mod scope;
+mod slot;
 mod subject;
 mod sync;
 mod time;
 mod window;
+mod workflow;
 
+#[cfg(feature = "prices")]
+pub use adapters::prices::{ListedPrice, PriceFault, PriceFileError, PriceTable, SkippedPrice, UnlistedModel};
+#[cfg(feature = "usage")]
+pub use adapters::usage::{EVENT_BYTES_MAX, ReportedUsage, StreamEnd, UsageApi, UsageError, UsageStream};
+pub use allowance::Allowance;
 pub use amount::{AmountError, Cap, Cost, NANOS_PER_USD, Ratio, Resource, Unit};
 pub use clock::{Clock, ManualClock, TimeSource};
-pub use cost::{CostError, Estimate, EstimateError, Price, Rates, Rounding, TokenClass, Unknown, Usage, Weights};
+pub use cost::{
+    ClassSet, CostError, Estimate, EstimateError, Price, Rates, Rounding, Service, TokenClass, Unknown, Usage, Weights,
+};
 pub use engine::{Component, Engine, EngineBuilder, FailurePolicy, OnFailure, UnknownResource};
+pub use event::{BudgetName, Event, EventKind, Events, Standing};
 pub use holds::{HoldId, HoldIdError};
 pub use policy::{Enforcement, GroupChoice, Limit, Policy, PolicyBuilder, PolicyCause, PolicyError, Source, Warn};
 pub use refusal::{HttpRefusal, Refusal, Retry, Violation};
@@ -155,13 +172,15 @@ pub use reservation::{
     Actual, DetachedHold, ExtendError, Hold, RefundError, Reservation, ReserveError, SettleError, SplitError,
     UnknownHold,
 };
-pub use scope::{AffordError, ChargeError, RecordError, Scope, ScopeError, Subjects};
+pub use scope::{AffordError, ChargeError, Ended, RecordError, Scope, ScopeError, Subjects};
+pub use slot::{Slot, SlotError};
 pub use subject::{NAME_BYTES_MAX, SUBJECT_ID_BYTES_MAX, Subject, SubjectError, is_name};
 pub use time::{Timestamp, TimestampError};
 pub use window::{
     Bounds, Calendar, Countdown, Grid, Period, PeriodError, Span, TimeOfDay, Weekday, Window, WindowError, Zone,
     ZoneError,
 };
+pub use workflow::{Counted, Progress, StepError, Workflow, WorkflowError, WorkflowSpec};
 
 /// The README's program runs.
 #[cfg(doctest)]

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use crate::amount::{Cap, Cost, Unit};
 use crate::charge::{Passed, SeatSet, Windows};
 use crate::policy::Warn;
-use crate::scope::Plan;
+use crate::scope::{Gate, Plan};
 use crate::subject::Subject;
 use crate::time::Timestamp;
 use crate::window::{Bounds, Window};
@@ -106,12 +106,14 @@ impl Receipt {
         let mut rest = cost.clone();
         for Charged { plan, windows, cost } in self.parts.iter().rev() {
             let share = rest.take_up_to(cost);
-            let _flight = plan.flight();
+            let flight = plan.flight();
             for (seat, &window) in plan.seats.iter().zip(windows) {
                 if let Some(amount @ 1..) = share.amount(seat.resource) {
                     seat.meter.adjust(window, amount, 0);
                 }
             }
+            drop(flight);
+            plan.tell(Gate::touch);
         }
     }
 }
@@ -160,10 +162,7 @@ pub enum Status {
 impl Status {
     pub(crate) fn of(charged: u64, cap: Cap, warn: &[Warn]) -> Self {
         let Cap::Max(max) = cap else { return Self::Ok };
-        let reached = |warn: &Warn| match *warn {
-            Warn::Percent(percent) => u128::from(charged) * 100 >= u128::from(max) * u128::from(percent),
-            Warn::At(amount) => charged >= amount,
-        };
+        let reached = |warn: &Warn| charged >= warn.reached_from(max);
         match charged.cmp(&max) {
             std::cmp::Ordering::Greater => Self::Over,
             std::cmp::Ordering::Equal => Self::Exhausted,

@@ -42,7 +42,7 @@ pub(crate) fn unique_number() -> u64 {
     // Relaxed: the numbers only have to differ.
     let block = || NEXT_BLOCK.fetch_add(1, std::sync::atomic::Ordering::Relaxed) * BLOCK;
     let take = |next: &Cell<u64>| {
-        let number = if next.get() % BLOCK == 0 { block() } else { next.get() };
+        let number = if next.get().is_multiple_of(BLOCK) { block() } else { next.get() };
         next.set(number + 1);
         number
     };

@@ -21,15 +21,22 @@ const FLOORS: &[(&str, u8)] = &[
     // 3, keeping.
     ("holds", 3),
     ("live", 3),
+    ("observe", 3),
     ("registry", 3),
     // 4, charging.
     ("charge", 4),
     // 5, the face.
+    ("allowance", 5),
     ("engine", 5),
+    ("event", 5),
     ("refusal", 5),
     ("report", 5),
     ("reservation", 5),
     ("scope", 5),
+    ("slot", 5),
+    ("workflow", 5),
+    // 6, edges.
+    ("adapters", 6),
 ];
 
 struct Source {

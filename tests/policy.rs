@@ -350,3 +350,25 @@ fn what_a_new_policy_does_not_know_is_refused() {
     assert!(scope.try_charge(other.resource("tokens").unwrap().of(1)).is_err(), "another engine's resource");
     assert!(scope.try_charge(Cost::nothing()).is_ok());
 }
+
+#[test]
+fn a_price_may_name_media_web_searches_and_a_fee_per_call() {
+    let text = r#"
+        [resources]
+        usd = "usd"
+
+        [prices."m"]
+        input = "1"
+        input_audio = "4"
+        web_search = "10"
+        call = "2"
+    "#;
+    let engine = Engine::new(Policy::from_toml(text).expect(text));
+    let usd = engine.resource("usd").expect("declared");
+    let call = Usage::new().model("m").with(TokenClass::InputAudio, 1_000).with(TokenClass::InputImage, 1_000);
+    let cost = engine.cost(&call.with_web_searches(1)).expect("priced");
+    assert_eq!(cost, usd.of(4_000_000 + 1_000_000 + 10_000_000 + 2_000_000));
+
+    let error = Policy::from_toml(&text.replace("call =", "calls =")).unwrap_err();
+    assert_eq!((error.line(), error.key()), (Some(9), "prices.m.calls"));
+}

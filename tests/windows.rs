@@ -3,7 +3,9 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use encumber::{Cap, ChargeError, Engine, Limit, ManualClock, Policy, Resource, Retry, Scope, Timestamp, Unit, Window};
+use encumber::{
+    Cap, ChargeError, Engine, Events, Limit, ManualClock, Policy, Resource, Retry, Scope, Timestamp, Unit, Window,
+};
 
 struct Rig {
     clock: ManualClock,
@@ -242,5 +244,30 @@ fn the_largest_caps_and_what_is_above_them() {
         let rig = rig(&[&window.to_string()], window.cap_max());
         assert!(rig.charge(window.cap_max()), "{window}");
         assert!(!rig.charge(1), "{window}");
+    }
+}
+
+/// A rolling window has no end: what it came to is told once in each span of its length.
+#[test]
+fn a_warning_is_told_once_per_window_whatever_the_window() {
+    for window in ["rolling 5h", "5h from first use", "5h", "lifetime"] {
+        let limit = Limit::new("user", "user", "tokens", window.parse().unwrap(), Cap::Max(100)).warn_percent([80]);
+        let policy = Policy::builder().resource("tokens", Unit::Count).limit(limit).build().unwrap();
+        let clock = ManualClock::at(at("2026-02-04T10:00:00Z"));
+        let events = Events::bounded(64);
+        let engine = Engine::builder(policy).clock(&clock).events(&events).build();
+        let (scope, tokens) = (engine.scope(["user:7"]).unwrap(), engine.resource("tokens").unwrap());
+        let told = || {
+            let hold = scope.reserve(tokens.of(85)).unwrap();
+            hold.commit(tokens.of(70)).unwrap();
+            let hold = scope.reserve(tokens.of(20)).unwrap();
+            hold.release().unwrap();
+            events.drain().map(|event| event.kind.name()).collect::<Vec<_>>()
+        };
+        assert_eq!(told(), ["warning"], "{window}: crossed twice");
+        if window != "lifetime" {
+            clock.advance(Duration::from_secs(11 * 3_600));
+            assert_eq!(told(), ["warning"], "{window}: the next one");
+        }
     }
 }

@@ -138,8 +138,9 @@ fn prices(rates: &Rates) -> String {
         return "No model has a price.\n".to_owned();
     }
     models.sort_unstable_by_key(|(name, _)| *name);
-    let is_own = |price: &Price, class| match class {
+    let is_own = |price: &Price, class: TokenClass| match class {
         TokenClass::Reasoning => price.per_million(class) != price.per_million(TokenClass::Output),
+        class if class.plain() != class => price.per_million(class) != price.per_million(class.plain()),
         _ => price.per_million(class).is_some(),
     };
     let classes: Vec<TokenClass> =

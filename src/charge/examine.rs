@@ -7,7 +7,13 @@ use crate::meter::{Gate, State, rule};
 use crate::time::Timestamp;
 use crate::window::Window;
 
-/// Rounds of examining a refusal before it stands even though some attempt was undone in each.
+/// Rounds of examining a refusal, in each of which some attempt was undone, before a moment without any attempt is asked for.
+#[cfg(not(loom))]
+const ROUNDS_WATCHED: u32 = 8;
+// Loom explores the moment by itself; with it in every refusal its models do not end.
+#[cfg(loom)]
+const ROUNDS_WATCHED: u32 = ROUNDS_MAX;
+/// Rounds before it stands even though there was no such moment: some thread stopped in the middle of a charge.
 const ROUNDS_MAX: u32 = 64;
 
 /// A hard budget that has no room, as it was read.
@@ -73,8 +79,17 @@ impl<'a, G: Grounds> Examiner<'a, G> {
         }
         let may_be_undone = found.iter().any(|blocked| self.seats[blocked.seat].meter.may_overstate());
         let quiet = !may_be_undone || self.grounds.flights().wait() && self.taken_back() == before;
-        if !quiet && self.round < ROUNDS_MAX {
-            return None;
+        if !quiet {
+            let moment = if self.round < ROUNDS_WATCHED { None } else { self.grounds.flights().try_exclusive() };
+            match moment {
+                // Nothing is under way that could be undone: what is read now stands.
+                Some(_) => found = self.blocked(),
+                None if self.round < ROUNDS_MAX => return None,
+                None => {}
+            }
+            if found.is_empty() {
+                return None;
+            }
         }
         self.come_back(&mut found);
         Some(Refused { blocked: found, now: self.now })

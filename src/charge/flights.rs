@@ -27,12 +27,16 @@ const CLOSED: u64 = 1 << ACTIVE_BITS;
 const ENDED_SHIFT: u32 = ACTIVE_BITS + 1;
 const ENDED_ONE: u64 = 1 << ENDED_SHIFT;
 
-/// Turns of waiting for one stripe: the first ones spin, the others give the processor away.
+/// Turns of waiting for one stripe.
 #[cfg(not(loom))]
 const TURNS_MAX: u32 = 20_000;
 #[cfg(loom)]
 const TURNS_MAX: u32 = 3;
+#[cfg(not(loom))]
 const TURNS_SPUN: u32 = 64;
+// Loom has to be told that another thread must run.
+#[cfg(loom)]
+const TURNS_SPUN: u32 = 0;
 
 /// The announcements of one engine.
 #[derive(Debug)]
@@ -62,19 +66,28 @@ impl Flights {
     /// Waits until nothing is announced, and keeps it so until the answer is dropped. One at a time. Must not be asked for by a thread that
     /// is in flight itself.
     pub(crate) fn exclusive(&self) -> Exclusive<'_> {
-        let [first, ..] = &self.stripes;
-        // Acquire: pairs with the end of the one before. The bit of the first stripe is everybody's turn.
-        while first.fetch_or(CLOSED, Ordering::AcqRel) & CLOSED != 0 {
-            yield_now();
-        }
-        for stripe in &self.stripes {
-            stripe.fetch_or(CLOSED, Ordering::AcqRel);
-            // Pairs with the Release of `Flight::drop`: what it did is seen.
-            while stripe.load(Ordering::Acquire) & ACTIVE_MASK != 0 {
-                yield_now();
+        loop {
+            if let Some(exclusive) = self.try_exclusive() {
+                return exclusive;
             }
         }
-        Exclusive { flights: self }
+    }
+
+    /// Like [`Flights::exclusive`], but gives up when somebody in flight, or who has the moment, does not end within the bound (its thread
+    /// does not run).
+    pub(crate) fn try_exclusive(&self) -> Option<Exclusive<'_>> {
+        let [first, ..] = &self.stripes;
+        // Acquire: pairs with the end of the one before. The bit of the first stripe is everybody's turn.
+        within_turns(|| first.fetch_or(CLOSED, Ordering::AcqRel) & CLOSED == 0)?;
+        let exclusive = Exclusive { flights: self };
+        for stripe in &self.stripes {
+            stripe.fetch_or(CLOSED, Ordering::AcqRel);
+        }
+        for stripe in &self.stripes {
+            // Pairs with the Release of `Flight::drop`: what it did is seen.
+            within_turns(|| stripe.load(Ordering::Acquire) & ACTIVE_MASK == 0)?;
+        }
+        Some(exclusive)
     }
 
     /// A mark of this instant, if nothing is announced: the same mark later means that nothing has been meanwhile.
@@ -92,6 +105,22 @@ impl Flights {
     pub(crate) fn wait(&self) -> bool {
         self.stripes.iter().all(|stripe| wait_for(stripe))
     }
+}
+
+/// Asks until the answer is yes, for a bounded number of turns.
+fn within_turns(mut is_so: impl FnMut() -> bool) -> Option<()> {
+    for turn in 0..TURNS_MAX {
+        if is_so() {
+            return Some(());
+        }
+        pause(turn);
+    }
+    None
+}
+
+/// The first turns spin, the others give the processor away.
+fn pause(turn: u32) {
+    if turn < TURNS_SPUN { spin_loop() } else { yield_now() }
 }
 
 /// Takes the announcement back, waits, and announces anew.
@@ -117,11 +146,7 @@ fn wait_for(stripe: &AtomicU64) -> bool {
         if seen & ACTIVE_MASK == 0 || the_only_one_ended {
             return true;
         }
-        if turn < TURNS_SPUN {
-            spin_loop();
-        } else {
-            yield_now();
-        }
+        pause(turn);
         seen = stripe.load(Ordering::Acquire);
     }
     false

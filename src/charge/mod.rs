@@ -16,6 +16,7 @@
 mod examine;
 mod flights;
 mod seat;
+mod tell;
 
 use smallvec::SmallVec;
 
@@ -28,6 +29,8 @@ use examine::Examiner;
 pub(crate) use examine::Refused;
 pub(crate) use flights::{Flight, Flights};
 pub(crate) use seat::{Label, Seat, Single};
+pub(crate) use tell::{News, What};
+use tell::{Reached, Way, tell};
 
 /// What charging needs of the engine around the budgets.
 pub(crate) trait Grounds {
@@ -38,6 +41,9 @@ pub(crate) trait Grounds {
 
     /// Settles the holds whose time has run out by `now`; says whether there were any.
     fn collect_expired(&self, now: Timestamp) -> bool;
+
+    /// Tells whoever listens what the budget of `seat` came to.
+    fn tell(&self, seat: &Seat, news: News);
 }
 
 /// What is asked of the budgets of a scope.
@@ -118,7 +124,7 @@ pub(crate) fn charge(
     now: Timestamp,
     windows: &mut Windows,
 ) -> Result<Passed, Refused> {
-    if let Some(passed) = attempt(seats, grounds.flights(), ask, now, windows) {
+    if let Some(passed) = attempt(seats, grounds, ask, now, windows) {
         return Ok(passed);
     }
     let mut examiner = Examiner::new(seats, grounds, ask, now);
@@ -126,7 +132,7 @@ pub(crate) fn charge(
         if let Some(refused) = examiner.examine() {
             return Err(refused);
         }
-        if let Some(passed) = attempt(seats, grounds.flights(), ask, examiner.now, windows) {
+        if let Some(passed) = attempt(seats, grounds, ask, examiner.now, windows) {
             return Ok(passed);
         }
     }
@@ -143,7 +149,13 @@ pub(crate) fn check(seats: &[Seat], grounds: &impl Grounds, ask: Ask<'_>, now: T
 
 /// One try: all seats or none. `None` when some hard seat had no room. Leaves the number of each charged seat's window in `windows`.
 #[inline]
-fn attempt(seats: &[Seat], flights: &Flights, ask: Ask<'_>, now: Timestamp, windows: &mut Windows) -> Option<Passed> {
+fn attempt(
+    seats: &[Seat],
+    grounds: &impl Grounds,
+    ask: Ask<'_>,
+    now: Timestamp,
+    windows: &mut Windows,
+) -> Option<Passed> {
     let (mut hard, mut asked, mut several) = (0, 0, matches!(ask, Ask::Hold(_)));
     for seat in seats {
         let Some(amount) = ask.of(seat) else { continue };
@@ -158,25 +170,31 @@ fn attempt(seats: &[Seat], flights: &Flights, ask: Ask<'_>, now: Timestamp, wind
     }
     *windows = Windows::from_elem(0, seats.len());
     // Announced until all is done: who looks at several words, or at what is held, sees all of it or nothing.
-    let flight = (several || asked > 1).then(|| flights.begin());
+    let flight = (several || asked > 1).then(|| grounds.flights().begin());
     // With one hard seat nothing can need an undo: it comes first, and the others never refuse.
-    if hard > 0 && !charge_hard(seats, ask, now, windows) {
+    let mut reached = Reached::new();
+    if hard > 0 && !charge_hard(seats, ask, now, windows, &mut reached) {
         return None;
     }
     let mut passed = Passed::default();
     if hard < seats.len() {
-        charge_rest(seats, ask, now, windows, &mut passed);
+        charge_rest(seats, ask, now, windows, (&mut passed, &mut reached));
     }
     if let Ask::Hold(cost) = ask {
         mark_held(seats, cost, windows);
     }
     drop(flight);
+    // Of what went through alone.
+    for (index, charged) in reached {
+        let added = ask.of(&seats[index]).unwrap_or(0);
+        tell(grounds, &seats[index], now, (windows[index], charged), (added, Way::Admitted));
+    }
     Some(passed)
 }
 
 /// Charges the hard seats in order; undoes all and says false when one has no room.
 #[inline]
-fn charge_hard(seats: &[Seat], ask: Ask<'_>, now: Timestamp, windows: &mut Windows) -> bool {
+fn charge_hard(seats: &[Seat], ask: Ask<'_>, now: Timestamp, windows: &mut Windows, reached: &mut Reached) -> bool {
     for (index, seat) in seats.iter().enumerate() {
         if let (Gate::Max(_), Some(amount)) = (seat.gate, ask.of(seat)) {
             let Ok(state) = seat.admit(now, amount, seat.gate, ask.part()) else {
@@ -184,6 +202,9 @@ fn charge_hard(seats: &[Seat], ask: Ask<'_>, now: Timestamp, windows: &mut Windo
                 return false;
             };
             windows[index] = state.window;
+            if state.amount >= seat.mark {
+                reached.push((index, state.amount));
+            }
         }
     }
     true
@@ -200,13 +221,22 @@ fn undo(charged: &[Seat], ask: Ask<'_>, windows: &Windows) {
 
 /// Counts the amounts of the seats that never refuse. A hold may be settled in resources that it did not name, so it opens their seats'
 /// windows too.
-fn charge_rest(seats: &[Seat], ask: Ask<'_>, now: Timestamp, windows: &mut Windows, passed: &mut Passed) {
+fn charge_rest(
+    seats: &[Seat],
+    ask: Ask<'_>,
+    now: Timestamp,
+    windows: &mut Windows,
+    (passed, reached): (&mut Passed, &mut Reached),
+) {
     for (index, seat) in seats.iter().enumerate() {
         match (ask.of(seat), seat.gate) {
             (Some(amount), Gate::Open) => {
                 if let Ok(state) = seat.admit(now, amount, Gate::Open, ask.part()) {
                     windows[index] = state.window;
                     note(seat, index, amount, state.amount, passed);
+                    if state.amount >= seat.mark {
+                        reached.push((index, state.amount));
+                    }
                 }
             }
             (None, _) if matches!(ask, Ask::Hold(_)) => windows[index] = seat.enter(now),
@@ -257,18 +287,19 @@ fn outlook(seats: &[Seat], ask: Ask<'_>, now: Timestamp) -> Passed {
 /// Counts `amount` of each seat's resource after the fact; tells each seat's window and charged amount to `report`.
 pub(crate) fn record(
     seats: &[Seat],
-    flights: &Flights,
+    grounds: &impl Grounds,
     cost: &Cost,
     now: Timestamp,
     mut report: impl FnMut(usize, i64, u64),
 ) {
     let asked = || seats.iter().filter(|seat| cost.amount(seat.resource).is_some());
-    let _flight = (asked().nth(1).is_some() || asked().any(Seat::has_several_words)).then(|| flights.begin());
+    let _flight = (asked().nth(1).is_some() || asked().any(Seat::has_several_words)).then(|| grounds.flights().begin());
     for (index, seat) in seats.iter().enumerate() {
         let Some(amount) = cost.amount(seat.resource) else { continue };
         let state = if amount == 0 { Ok(seat.peek(now)) } else { seat.admit(now, amount, Gate::Open, Part::Used) };
         if let Ok(state) = state {
             report(index, state.window, state.amount);
+            seat.tell_counted(grounds, now, (state.window, state.amount), amount);
         }
     }
 }

@@ -30,6 +30,8 @@ pub(crate) struct Seat {
     pub(crate) cap: Cap,
     pub(crate) enforcement: Enforcement,
     pub(super) gate: Gate,
+    /// The least charged amount that is worth telling; none is when nobody listens.
+    pub(super) mark: u64,
 }
 
 impl Seat {
@@ -44,7 +46,26 @@ impl Seat {
             (Enforcement::Hard, Cap::Max(max)) => Gate::Max(max),
             _ => Gate::Open,
         };
-        Self { meter, label, subject, resource, window, slice: Slice::new(window), cap, enforcement, gate }
+        Self {
+            meter,
+            label,
+            subject,
+            resource,
+            window,
+            slice: Slice::new(window),
+            cap,
+            enforcement,
+            gate,
+            mark: u64::MAX,
+        }
+    }
+
+    /// The same for a listener, if there is one.
+    pub(crate) fn heard(mut self, listening: bool) -> Self {
+        if listening {
+            self.mark = self.milestones().map(|(_, from, _)| from).min().unwrap_or(u64::MAX);
+        }
+        self
     }
 
     /// Whether it can refuse.
@@ -88,7 +109,11 @@ impl Seat {
             layout: self.meter.layout(),
             slice: Slice::new(self.window),
             resource: self.resource,
-            gate: self.gate,
+            // What is worth telling goes the long way.
+            gate: match self.gate {
+                Gate::Max(max) => Gate::Max(max.min(self.mark.saturating_sub(1))),
+                Gate::Open => Gate::Open,
+            },
         })
     }
 }

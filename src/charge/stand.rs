@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Flights, Grounds, Label, Seat};
+use super::{Flights, Grounds, Label, News, Seat};
 use crate::amount::{Cap, Resource, Unit};
 use crate::clock::{Clock, ManualClock};
 use crate::meter::Meter;
@@ -38,6 +38,8 @@ impl Grounds for Ground {
     fn collect_expired(&self, _: Timestamp) -> bool {
         false
     }
+
+    fn tell(&self, _: &Seat, _: News) {}
 }
 
 pub(super) fn seat(meter: &Arc<Meter>, window: Window, limits: (Cap, Enforcement)) -> Seat {

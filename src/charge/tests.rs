@@ -57,7 +57,13 @@ fn an_undo_leaves_its_mark_for_those_who_look() {
     // The second budget fills up between the look and the charge.
     rig.seats[1].meter.admit(window, 8, Gate::Open).unwrap();
     let cost = TOKENS.of(5);
-    assert!(!charge_hard(&rig.seats, Ask::Charge(&cost), rig.ground.manual.now(), &mut Windows::from_elem(0, 2)));
+    assert!(!charge_hard(
+        &rig.seats,
+        Ask::Charge(&cost),
+        rig.ground.manual.now(),
+        &mut Windows::from_elem(0, 2),
+        &mut Reached::new()
+    ));
     assert_eq!(rig.charged(), [0, 8]);
     assert_eq!([rig.seats[0].meter.taken_back(), rig.seats[1].meter.taken_back()], [1, 0]);
 }
@@ -160,7 +166,7 @@ fn a_snapshot_sees_all_of_a_call_or_nothing() {
         for _ in 0..2 {
             threads.spawn(|| {
                 for _ in 0..ROUNDS {
-                    record(&rig.seats, &rig.ground.flights, &TOKENS.of(7), now, |_, _, _| {});
+                    record(&rig.seats, &rig.ground, &TOKENS.of(7), now, |_, _, _| {});
                 }
             });
         }

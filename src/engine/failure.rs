@@ -20,14 +20,27 @@ impl Component {
     const fn bit(self) -> u8 {
         1 << self as u8
     }
+
+    /// A word for it in reports: `store`, `policy`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Store => "store",
+            Self::Policy => "policy",
+        }
+    }
+
+    /// What it is, in a sentence.
+    pub(crate) const fn what(self) -> &'static str {
+        match self {
+            Self::Store => "the store of usage",
+            Self::Policy => "the source of the policy",
+        }
+    }
 }
 
 impl fmt::Display for Component {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Store => "the store of usage is degraded",
-            Self::Policy => "the source of the policy is degraded",
-        })
+        write!(f, "{} is degraded", self.what())
     }
 }
 
@@ -114,9 +127,10 @@ impl Health {
     /// Says whether that changed anything.
     pub(super) fn set(&self, component: Component, degraded: bool) -> bool {
         // Seen with the version that is raised after it.
-        let before = match degraded {
-            true => self.0.fetch_or(component.bit(), Ordering::AcqRel),
-            false => self.0.fetch_and(!component.bit(), Ordering::AcqRel),
+        let before = if degraded {
+            self.0.fetch_or(component.bit(), Ordering::AcqRel)
+        } else {
+            self.0.fetch_and(!component.bit(), Ordering::AcqRel)
         };
         (before & component.bit() != 0) != degraded
     }

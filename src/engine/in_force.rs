@@ -108,6 +108,12 @@ impl InForce {
         self.resources.get(index).map(|&(resource, _)| resource)
     }
 
+    /// What a declared resource is called, and its unit.
+    pub(crate) fn name(&self, resource: Resource) -> Option<(&str, Unit)> {
+        let index = self.resources.iter().position(|&(declared, _)| declared == resource)?;
+        self.policy.resources().nth(index)
+    }
+
     /// The cost of a call, in every resource that follows from usage; money as told, else by price.
     pub(crate) fn cost(&self, usage: &Usage, nanos: Option<u64>) -> Result<Cost, CostError> {
         let mut cost = Cost::nothing();

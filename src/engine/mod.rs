@@ -8,18 +8,19 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::amount::{Cap, Cost, Resource};
-use crate::charge::{Flights, Grounds};
+use crate::charge::{Flights, Grounds, News, Seat, What};
 use crate::clock::Clock;
 use crate::cost::{CostError, Usage};
+use crate::event::{BudgetName, Event, EventKind, Events, Standing};
 use crate::holds::{Claim, Full, HoldId, Holds, NotClaimed};
 use crate::live::Live;
 use crate::policy::{Policy, Source};
 use crate::registry::Registry;
 use crate::report::Receipt;
 use crate::reservation::{DetachedHold, Hold, RefundError, Refunds, UnknownHold};
-use crate::scope::{Members, Scope, ScopeError, Subjects};
+use crate::scope::{Members, Owner, Scope, ScopeError, Subjects};
 use crate::subject::{Subject, SubjectError};
-use crate::sync::next_number;
+use crate::sync::{AtomicU64, Ordering, next_number};
 use crate::time::Timestamp;
 
 mod failure;
@@ -74,11 +75,16 @@ pub(crate) struct Core {
     pub(crate) registry: Registry,
     pub(crate) flights: Flights,
     pub(crate) holds: Holds<Hold>,
+    /// Active workflows, and allowances with a time-to-live.
+    pub(crate) timed: Holds<dyn Owner>,
+    pub(crate) active_workflows: AtomicU64,
     /// The time-to-live of reservations that name none.
     pub(crate) hold_ttl: Option<Duration>,
     pub(crate) failure_policy: FailurePolicy,
     health: Health,
     refunds: Refunds,
+    /// Who listens.
+    events: Option<Events>,
     /// Only used when a policy is put in force, or a budget is made that no policy names.
     names: Mutex<Names>,
 }
@@ -97,9 +103,46 @@ impl Core {
         self.health.degraded()
     }
 
-    /// Settles the holds whose time has run out by `now`; says how many.
+    /// Settles the holds, and ends the workflows and allowances, whose time has run out by `now`; says how many.
     pub(crate) fn collect_overdue(&self, now: Timestamp) -> usize {
-        self.holds.overdue(now).iter().filter(|hold| hold.expire()).count()
+        let overdue = self.holds.overdue(now);
+        let expired = overdue.iter().filter(|hold| self.expire(hold, now)).count();
+        let ended = self.timed.overdue(now);
+        for owner in &ended {
+            owner.end();
+        }
+        expired + ended.len()
+    }
+
+    fn expire(&self, hold: &Hold, now: Timestamp) -> bool {
+        let expired = hold.expire();
+        if let (true, Some(id)) = (expired, hold.id()) {
+            self.emit(now, || EventKind::HoldExpired {
+                hold: id.clone(),
+                subjects: hold.plan().members().subjects.iter().cloned().collect(),
+                charged: hold.was_charged(),
+            });
+        }
+        expired
+    }
+
+    /// Whether somebody listens.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.events.is_some()
+    }
+
+    /// Tells whoever listens; nothing is made for nobody.
+    #[inline]
+    pub(crate) fn emit(&self, at: Timestamp, kind: impl FnOnce() -> EventKind) {
+        if let Some(events) = &self.events {
+            events.push(Event { at, kind: kind() });
+        }
+    }
+
+    /// A resource that no policy can name.
+    pub(crate) fn hidden_resource(&self, name: &str) -> Resource {
+        debug_assert!(!crate::subject::is_name(name), "a policy could name it");
+        self.names.lock().resource(self.id, name)
     }
 
     /// Claims `id` for a hold, once those have gone whose time has run out.
@@ -127,6 +170,23 @@ impl Grounds for Core {
     fn collect_expired(&self, now: Timestamp) -> bool {
         self.collect_overdue(now) > 0
     }
+
+    fn tell(&self, seat: &Seat, News { at, window, charged, max, what }: News) {
+        self.emit(at, || {
+            let standing = Standing {
+                budget: BudgetName::of(&seat.label, &seat.subject),
+                charged: seat.meter.layout().shown(charged),
+                max,
+                window: seat.bounds(window, at),
+            };
+            match what {
+                What::Warning(warning) => EventKind::Warning { standing, warning },
+                What::Exhausted => EventKind::Exhausted { standing },
+                What::Over => EventKind::Overage { above: standing.charged - max, standing },
+                What::WouldRefuse(requested) => EventKind::WouldRefuse { standing, requested },
+            }
+        });
+    }
 }
 
 /// Sets up an [`Engine`].
@@ -139,6 +199,7 @@ pub struct EngineBuilder {
     remember_settled: Duration,
     refund_within: Duration,
     failure_policy: FailurePolicy,
+    events: Option<Events>,
 }
 
 impl EngineBuilder {
@@ -156,6 +217,7 @@ impl EngineBuilder {
     }
 
     /// How many holds with an id or a time-to-live the engine keeps at most, open ones and remembered ones together; 1,000,000 without it.
+    /// As many workflows, and allowances with a time-to-live, together.
     pub fn max_holds(mut self, max: u64) -> Self {
         self.holds_max = max;
         self
@@ -179,6 +241,12 @@ impl EngineBuilder {
         self
     }
 
+    /// Tells `events` what happens. Without it nothing is told.
+    pub fn events(mut self, events: &Events) -> Self {
+        self.events = Some(events.clone());
+        self
+    }
+
     /// The engine.
     pub fn build(self) -> Engine {
         let id = next_number();
@@ -190,10 +258,13 @@ impl EngineBuilder {
             registry: Registry::new(),
             flights: Flights::new(),
             holds: Holds::new(self.holds_max, self.remember_settled),
+            timed: Holds::new(self.holds_max, Duration::ZERO),
+            active_workflows: AtomicU64::new(0),
             hold_ttl: self.hold_ttl,
             failure_policy: self.failure_policy,
             health: Health::new(),
             refunds: Refunds::new(self.refund_within),
+            events: self.events,
             names: Mutex::new(names),
         };
         Engine { core: Arc::new(core) }
@@ -216,6 +287,7 @@ impl Engine {
             remember_settled: REMEMBER_SETTLED,
             refund_within: REFUND_WITHIN,
             failure_policy: FailurePolicy::default(),
+            events: None,
         }
     }
 
@@ -265,7 +337,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::scope`].
     pub fn scope_of(&self, subjects: Subjects) -> Result<Scope, ScopeError> {
-        Scope::resolve(Arc::clone(&self.core), Members { subjects, carried: Vec::new() })
+        Scope::resolve(Arc::clone(&self.core), Members::new(subjects))
     }
 
     /// A handle on the hold that is kept under `id`, open or settled: whoever knows the id may go on with it.
@@ -307,8 +379,8 @@ impl Engine {
         self.core.refunds.refund(receipt, cost, self.core.now_precise())
     }
 
-    /// Settles the holds whose time has run out, and forgets the ids of settled ones that were remembered long enough. Says how many holds
-    /// expired. Never needed for an answer to be right: whoever looks at what is held collects them. For a host that wants expired holds to be
+    /// Settles the holds, and ends the workflows and allowances, whose time has run out, and forgets the ids of settled holds that were
+    /// remembered long enough. Says how many had run out. Never needed for an answer to be right: whoever looks at what is held collects them. For a host that wants expired holds to be
     /// reported in time though nobody asks.
     pub fn sweep(&self) -> usize {
         self.core.collect_overdue(self.core.now_precise())
@@ -319,11 +391,19 @@ impl Engine {
         self.core.holds.kept()
     }
 
+    /// How many workflows are active. Those whose time has run out are not.
+    pub fn active_workflows(&self) -> u64 {
+        self.core.collect_overdue(self.core.now_precise());
+        self.core.active_workflows.load(Ordering::Acquire)
+    }
+
     /// Says that something the engine depends on is degraded, or is well again. From then on operations do what the [`FailurePolicy`]
     /// says; calls under way may still go by the state before.
     pub fn set_degraded(&self, component: Component, degraded: bool) {
         if self.core.health.set(component, degraded) {
             self.core.live.touch();
+            let kind = if degraded { EventKind::Degraded { component } } else { EventKind::Healed { component } };
+            self.core.emit(self.core.now(), || kind);
         }
     }
 
@@ -353,8 +433,11 @@ impl Engine {
     /// Usage stays: a budget is known by limit id, resource, window and subject, never by its number. Scopes and reservations stay
     /// good; a reservation settles on the budgets that admitted it.
     pub fn set_policy(&self, policy: Policy) {
+        let limits = policy.limits().len();
         let mut names = self.core.names.lock();
         self.core.live.install(InForce::new(policy, self.core.id, &mut names));
+        drop(names);
+        self.core.emit(self.core.now(), || EventKind::PolicyChanged { limits });
     }
 
     /// A copy of the policy in force.

@@ -156,3 +156,16 @@ fn loom_two_first_charges_begin_one_window() {
         assert!([at(3_600), at(3_601)].contains(&start));
     });
 }
+
+#[test]
+fn loom_a_milestone_that_two_reach_at_once_is_told_once() {
+    loom::model(|| {
+        let meter = meter();
+        let tell = |meter: &Meter, window: i64| meter.announce(window, 0b11).count_ones();
+        assert_eq!(meter.announce(10, 0b01), 0b01);
+        let other = spawn(&meter, move |meter| (tell(meter, 10), tell(meter, 11)));
+        let mine = (tell(&meter, 10), tell(&meter, 11));
+        let theirs = other.join().unwrap();
+        assert_eq!((mine.0 + theirs.0, mine.1 + theirs.1), (1, 2));
+    });
+}

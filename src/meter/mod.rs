@@ -49,6 +49,9 @@ pub(crate) struct Meter {
     /// Only the numbers count.
     left: AtomicU64,
     landed: AtomicU64,
+    /// Windows of even and of odd number, and the milestones, as bits, that a listener was told of in each: who is late with one of the window
+    /// before is not lost to the newer one.
+    announced: [AtomicU64; 2],
     /// How many charges of this budget were undone because another budget of their scope had no room.
     undone: AtomicU32,
     /// 1 once a scope has this budget together with another one that can refuse: from then on its charges may be undone.
@@ -88,8 +91,13 @@ impl Meter {
             Window::FirstUse(span) => Course::Use(Opened::new(*span)),
             _ => Course::Clock,
         };
-        // Windows from first use are numbered from 1.
-        let number = if matches!(course, Course::Use(_)) { 0 } else { before_use(window, window.index(now)) };
+        let number = match &course {
+            Course::Clock => before_use(window, window.index(now)),
+            // These are numbered from 1.
+            Course::Use(_) => 0,
+            // What is told of it is numbered by turns.
+            Course::Rolling(rolling) => rolling.turn(rolling.latest()),
+        };
         Self::starting(window, course, number)
     }
 
@@ -112,6 +120,7 @@ impl Meter {
             returned: AtomicU64::new(unused),
             left: AtomicU64::new(unused),
             landed: AtomicU64::new(unused),
+            announced: [AtomicU64::new(unused), AtomicU64::new(unused)],
             undone: AtomicU32::new(0),
             joined: AtomicU8::new(0),
             layout,
@@ -385,6 +394,36 @@ impl Meter {
         }
     }
 
+    /// Notes that `milestones` of `window` are told, and returns those of them that nobody had told: of all who reach a milestone one is told
+    /// to tell it. Two windows are remembered; one before them has nothing to tell any more.
+    pub(crate) fn announce(&self, window: i64, milestones: u64) -> u64 {
+        // A rolling window has no end: what it came to is told once in each span of its length.
+        let window = if let Course::Rolling(rolling) = &self.course { rolling.turn(window) } else { window };
+        let word = &self.announced[window.rem_euclid(2) as usize];
+        let told = transition(word, self.layout, window, |state| match state.window.cmp(&window) {
+            std::cmp::Ordering::Less => Ok(State { window, amount: milestones }),
+            std::cmp::Ordering::Equal => Ok(State { amount: state.amount | milestones, ..state }),
+            std::cmp::Ordering::Greater => Err(()),
+        });
+        match told {
+            Ok((before, _)) if before.window == window => milestones & !before.amount,
+            Ok(_) => milestones,
+            Err(()) => 0,
+        }
+    }
+
+    /// The number that window `window` has now: that of a hold which was made ahead of time may have been renumbered since.
+    pub(crate) fn now_numbered(&self, window: i64) -> i64 {
+        if self.follows_clock() { self.state(window).window.min(window) } else { window }
+    }
+
+    /// The milestones that were told in `window`.
+    fn announced_in(&self, window: i64) -> u64 {
+        let word = &self.announced[window.rem_euclid(2) as usize];
+        let told = self.layout.unpack(word.load(Ordering::Acquire), window);
+        if told.window == window { told.amount } else { 0 }
+    }
+
     /// Renumbers the current window when it is still `seen` and was opened by a clock that had jumped ahead and has come back to `now`.
     /// Returns the number that it has then.
     ///
@@ -408,6 +447,12 @@ impl Meter {
         change(&self.held, self.layout, seen.window, |held| {
             if held.window > next { State { window: next, amount: 0 } } else { held }
         });
+        let told = self.announced_in(seen.window);
+        for word in &self.announced {
+            let before = State { window: next.saturating_sub(1), amount: 0 };
+            change(word, self.layout, seen.window, |told| if told.window > next { before } else { told });
+        }
+        self.announce(next, told);
         change(&self.landed, self.layout, seen.window, |landed| State { window: landed.window.min(next), ..landed });
         next
     }

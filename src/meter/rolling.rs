@@ -124,6 +124,11 @@ impl<const SLOTS: usize> Rolling<SLOTS> {
         number.saturating_mul(self.sub_micros)
     }
 
+    /// The turn of the ring that a number belongs to: as long as the window, and a sub-interval more.
+    pub(crate) const fn turn(&self, number: i64) -> i64 {
+        number.div_euclid(SLOTS as i64)
+    }
+
     /// The bit layout of the slots, for the largest max and for showing saturated counts.
     pub(crate) const fn layout(&self) -> Layout {
         self.layout
@@ -186,7 +191,7 @@ impl<const SLOTS: usize> Rolling<SLOTS> {
     #[inline]
     pub(crate) fn admit(&self, now: i64, amount: u64, gate: Gate, part: Part) -> Result<State, State> {
         let number = self.own(now);
-        if number > self.latest() {
+        if number > look(&self.latest) as i64 {
             self.advance(number);
         }
         // What is above the field saturates the slot, and is above every max.
@@ -328,9 +333,9 @@ impl<const SLOTS: usize> Rolling<SLOTS> {
     /// its time before the clock came back, and acts on it afterwards, is another jump of the clock.
     pub(crate) fn come_back(&self, seen: i64, now: i64) {
         // In this order: who sees a new skew sees the `left` that was written before it.
-        let skew = self.skew.load(Ordering::Acquire) as i64;
+        let skew = look(&self.skew) as i64;
         let landed = self.landed.load(Ordering::Acquire) as i64;
-        let left = self.left.load(Ordering::Acquire) as i64;
+        let left = look(&self.left) as i64;
         let own = now.saturating_add(skew);
         let ahead = seen.saturating_sub(left.max(own));
         let has_jumped = landed.saturating_sub(own) > seen.saturating_sub(landed);
@@ -346,7 +351,7 @@ impl<const SLOTS: usize> Rolling<SLOTS> {
     /// Lets everything expire that counts no more in `number`.
     #[cold]
     fn advance(&self, number: i64) {
-        let latest = self.latest();
+        let latest = look(&self.latest) as i64;
         let mut owed = 0;
         for number in latest.saturating_add(1).max(Self::first_live(number))..=number {
             owed += PARTS.iter().map(|&part| self.turn_over(part, number, latest)).sum::<u64>();
@@ -462,7 +467,7 @@ fn transition<E>(
     transition_from(look(word), word, layout, near, decide)
 }
 
-/// The first look at a word that may be swapped.
+/// The first look at a word that may be swapped next.
 #[cfg(not(loom))]
 #[inline]
 fn look(word: &AtomicU64) -> u64 {

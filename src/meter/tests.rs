@@ -124,3 +124,16 @@ fn a_saturated_count_stays_after_its_window_has_ended() {
     assert_eq!(meter.settle(10, 1 << 40, 0), Settled::Late { charged: Some(top) });
     assert_eq!(meter.charged_in(10), Some(top));
 }
+
+#[test]
+fn a_milestone_is_told_once_in_each_window_and_moves_with_a_renumbered_one() {
+    let meter = meter();
+    assert_eq!([meter.announce(10, 0b01), meter.announce(10, 0b11), meter.announce(10, 0b11)], [0b01, 0b10, 0]);
+    assert_eq!([meter.announce(11, 0b11), meter.announce(10, 0b111)], [0b11, 0b100], "late, and not lost");
+    assert_eq!([meter.announce(12, 0b1), meter.announce(10, 0b1000)], [0b1, 0], "too late");
+    meter.admit(11, 1, Gate::Open).unwrap();
+    meter.admit(5_000, 60, Gate::Open).unwrap();
+    assert_eq!(meter.announce(5_000, 0b01), 0b01);
+    assert_eq!(meter.come_back(meter.state(11), 11), 12);
+    assert_eq!([meter.announce(12, 0b11), meter.announce(13, 0b11)], [0b10, 0b11], "5000 was renumbered to 12");
+}

@@ -36,6 +36,19 @@ pub enum Warn {
     At(u64),
 }
 
+impl Warn {
+    /// The least charged amount that reaches it.
+    pub(crate) fn reached_from(self, max: u64) -> u64 {
+        match self {
+            Self::Percent(percent) => {
+                let hundredfold = u128::from(max) * u128::from(percent);
+                u64::try_from(hundredfold.div_ceil(100)).unwrap_or(u64::MAX)
+            }
+            Self::At(amount) => amount,
+        }
+    }
+}
+
 /// Which entry counts when a subject is in several groups that a limit names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum GroupChoice {
@@ -286,6 +299,21 @@ impl Policy {
     /// The tables by which usage is turned into amounts.
     pub fn rates(&self) -> &Rates {
         &self.rates
+    }
+
+    /// This policy with other cost tables: its own with more prices, such as those of a price file, or all new ones.
+    ///
+    /// ```
+    /// use encumber::{Policy, Price, Ratio, TokenClass, Unit};
+    /// let policy = Policy::builder().resource("usd", Unit::Usd).build()?; // or from a text
+    /// let rates = policy.rates().clone().price("m", Price::new().with(TokenClass::Input, Ratio::from(3)));
+    /// let policy = policy.with_rates(rates);
+    /// assert!(policy.rates().price_of("m").is_some());
+    /// # Ok::<(), encumber::PolicyError>(())
+    /// ```
+    pub fn with_rates(mut self, rates: Rates) -> Self {
+        self.rates = rates;
+        self
     }
 
     /// The caps in force for a subject that the host says is in `groups` besides those that the policy puts it in: for each limit on

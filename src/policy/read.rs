@@ -163,8 +163,7 @@ fn ratio(at: &At<'_>) -> Read<Ratio> {
 }
 
 fn class(name: &str, at: &At<'_>) -> Read<TokenClass> {
-    const KNOWN: &[&str] = &["input", "output", "cache_read", "cache_write_5m", "cache_write_1h", "reasoning"];
-    TokenClass::from_name(name).ok_or_else(|| at.unknown_key(name, KNOWN))
+    TokenClass::from_name(name).ok_or_else(|| at.unknown_key(name, &TokenClass::NAMES))
 }
 
 fn rates(cost: Option<At<'_>>, prices: Option<At<'_>>, units: &[(&str, Unit)]) -> Read<Rates> {
@@ -213,7 +212,11 @@ fn rates(cost: Option<At<'_>>, prices: Option<At<'_>>, units: &[(&str, Unit)]) -
     for (model, at) in prices.map_or(Ok(Vec::new()), |at| at.entries())? {
         let mut price = Price::new();
         for (name, at) in at.entries()? {
-            price = price.with(class(name, &at)?, ratio(&at)?);
+            price = match name {
+                "web_search" => price.with_web_search(ratio(&at)?),
+                "call" => price.with_call_fee(ratio(&at)?),
+                _ => price.with(class(name, &at)?, ratio(&at)?),
+            };
         }
         rates = rates.price(model, price);
     }

@@ -20,7 +20,7 @@ use crate::charge::Windows;
 use crate::cost::{CostError, Usage};
 use crate::holds::HoldId;
 use crate::report::{Admission, Charged, Overage, Receipt};
-use crate::scope::{ChargeError, Plan, hold};
+use crate::scope::{ChargeError, Gate, Plan, hold_more};
 use crate::sync::{AtomicU8, Ordering, unique_number, yield_now};
 use crate::time::Timestamp;
 
@@ -150,14 +150,16 @@ impl Hold {
         if cost.items.is_empty() {
             return Ok(Admission::default());
         }
-        let (windows, admission) = hold(&plan, &cost)?;
+        let (windows, admission) = hold_more(&plan, &cost)?;
         let part = Part { plan, cost, windows };
         let mut grown = self.grown.lock();
         // A settlement that claimed before this bit was set does not look for extensions; one that claims after it waits for the lock.
         if self.state.fetch_or(GROWN, Ordering::AcqRel) & CLAIMED != 0 {
             drop(grown);
-            let _flight = part.plan.flight();
-            part.change(Before::Held(&part.cost), &Cost::nothing(), &mut Overages::new());
+            let flight = part.plan.flight();
+            part.change(part.plan.core.now(), Before::Held(&part.cost), &Cost::nothing(), &mut Overages::new());
+            drop(flight);
+            part.plan.tell(Gate::touch);
             return Err(ExtendError::Settled);
         }
         grown.get_or_insert_default().extensions.push(part);
@@ -166,6 +168,15 @@ impl Hold {
 
     /// Takes `cost` out of what is held, as a hold of its own in the same windows, dispatched if this one is.
     pub(super) fn split(&self, cost: &Cost) -> Result<Self, SplitError> {
+        self.first.plan.tell(Gate::open);
+        let taken = self.take(cost);
+        if taken.is_err() {
+            self.first.plan.tell(Gate::settle);
+        }
+        taken
+    }
+
+    fn take(&self, cost: &Cost) -> Result<Self, SplitError> {
         let mut grown = self.grown.lock();
         // As in `try_extend`.
         let before = self.state.fetch_or(GROWN, Ordering::AcqRel);
@@ -270,23 +281,21 @@ impl Hold {
         let id = self.id.get().ok_or(SettleError::NoTimeToLive)?;
         let core = &self.first.plan.core;
         let now = core.now_precise();
-        match core.holds.renew(id, now, now.saturating_add(ttl)) {
-            Some(()) => Ok(()),
-            None => {
-                core.collect_overdue(now);
-                let state = self.wait_until(CHARGED | RELEASED);
-                Err(match state {
-                    _ if state & EXPIRED != 0 => SettleError::Expired,
-                    _ if state & CHARGED != 0 => SettleError::Committed,
-                    _ => SettleError::Released,
-                })
-            }
+        if core.holds.renew(id, self, now, now.saturating_add(ttl)).is_some() {
+            return Ok(());
         }
+        core.collect_overdue(now);
+        let state = self.wait_until(CHARGED | RELEASED);
+        Err(match state {
+            _ if state & EXPIRED != 0 => SettleError::Expired,
+            _ if state & CHARGED != 0 => SettleError::Committed,
+            _ => SettleError::Released,
+        })
     }
 
     /// When the time-to-live runs out; `None` when it has none, or is settled.
     pub fn expires_at(&self) -> Option<Timestamp> {
-        self.first.plan.core.holds.expires_at(self.id.get()?)
+        self.first.plan.core.holds.expires_at(self.id.get()?, self)
     }
 
     /// Settles a hold whose time has run out. False when it had been settled before.
@@ -317,12 +326,59 @@ impl Hold {
         }
     }
 
+    /// Brings what is held to `wanted`, of the resources that it names: what is missing is held without being asked for, in the windows of the
+    /// first part, and may carry budgets past their max; what is too much is given back. For a hold that nobody else settles.
+    pub(crate) fn bring_to(&self, wanted: &Cost) {
+        let held = self.held();
+        let missing = wanted.less(&held);
+        if !missing.is_zero() {
+            self.grow(missing);
+        }
+        let surplus = held.less(wanted);
+        if !surplus.is_zero() {
+            // Not dropped: that would charge it if the call has gone out.
+            let _ = self.split(&surplus).map(|surplus| surplus.release());
+        }
+    }
+
+    fn grow(&self, cost: Cost) {
+        let first = &self.first;
+        let part = Part { plan: Arc::clone(&first.plan), cost, windows: first.windows.clone() };
+        let mut grown = self.grown.lock();
+        self.state.fetch_or(GROWN, Ordering::AcqRel);
+        let flight = part.plan.flight();
+        part.change(part.plan.core.now(), Before::Charged(&Cost::nothing()), &part.cost, &mut Overages::new());
+        part.mark_held();
+        drop(flight);
+        grown.get_or_insert_default().extensions.push(part);
+        drop(grown);
+        first.plan.tell(Gate::touch);
+    }
+
+    /// Brings what a committed hold charged from `before` to `after`.
+    pub(crate) fn correct(&self, before: &Cost, after: &Cost) {
+        let grown = self.grown.lock();
+        self.with_shares(grown.as_deref(), |shares| {
+            let (from, to) = (shared(shares, before), shared(shares, after));
+            let changes = shares.iter().zip(&from).zip(&to);
+            let changes = changes.map(|((share, from), to)| (share.part, Before::Charged(from), to));
+            self.change(changes, after.clone())
+        });
+        drop(grown);
+        self.first.plan.tell(Gate::touch);
+    }
+
     /// Whether the subjects, their groups and the amounts asked for are these.
     pub(crate) fn is_for(&self, plan: &Plan, cost: &Cost) -> bool {
         self.first.plan.is_of_the_same(plan) && self.first.cost == *cost
     }
 
-    pub(super) fn plan(&self) -> &Arc<Plan> {
+    /// Whether its settlement charged something.
+    pub(crate) fn was_charged(&self) -> bool {
+        self.state.load(Ordering::Acquire) & CHARGED != 0
+    }
+
+    pub(crate) fn plan(&self) -> &Arc<Plan> {
         &self.first.plan
     }
 
@@ -371,6 +427,7 @@ impl Hold {
         // Only the claimer sets it, once. Release pairs with the Acquire in `wait_until`.
         let _ = self.settlement.set(settlement);
         self.state.fetch_or(CHARGED | how, Ordering::Release);
+        self.first.plan.tell(Gate::settle);
         receipt
     }
 
@@ -389,6 +446,7 @@ impl Hold {
         settlement.late = true;
         let receipt = self.receipt(&settlement);
         let _ = self.late.set(Box::new(settlement));
+        self.first.plan.tell(Gate::touch);
         receipt
     }
 
@@ -402,18 +460,20 @@ impl Hold {
         });
         drop(grown);
         self.state.fetch_or(RELEASED | how, Ordering::Release);
+        self.first.plan.tell(Gate::settle);
     }
 
     /// Carries out changes of parts, all as of one instant.
     fn change<'a>(&self, changes: impl Iterator<Item = (&'a Part, Before<'a>, &'a Cost)>, charged: Cost) -> Settlement {
         let _flight = self.first.plan.flight();
+        let at = self.first.plan.core.now();
         let mut overages = Overages::new();
         let mut late = false;
         for (part, before, after) in changes {
-            late |= part.change(before, after, &mut overages);
+            late |= part.change(at, before, after, &mut overages);
         }
         let overages = overages.into_iter().map(|(_, overage)| overage).collect();
-        Settlement { number: unique_number(), at: self.first.plan.core.now(), charged, overages, late }
+        Settlement { number: unique_number(), at, charged, overages, late }
     }
 
     fn receipt(&self, settlement: &Settlement) -> Receipt {
@@ -443,7 +503,7 @@ impl Hold {
     pub(super) fn note_settled(&self) {
         if let Some(id) = self.id.get() {
             let core = &self.first.plan.core;
-            core.holds.settled(id, core.now());
+            core.holds.settled(id, self, core.now());
         }
     }
 
@@ -462,7 +522,9 @@ impl Hold {
 
 fn total_held(shares: &[Share<'_>]) -> Cost {
     let mut total = Cost::nothing();
-    shares.iter().for_each(|share| total.add_all(share.held));
+    for share in shares {
+        total.add_all(share.held);
+    }
     total
 }
 

@@ -198,6 +198,26 @@ impl Reservation {
         self.keep(ttl).map(|(guard, _)| Self { owned: Owned::Kept(guard) })
     }
 
+    /// As [`Reservation::split`], the hold alone.
+    pub(crate) fn split_off(&self, cost: &Cost) -> Result<Hold, SplitError> {
+        Hold::split(self, cost)
+    }
+
+    /// The hold alone, which nobody else knows, and when its time runs out if it has one. The id it was kept under is settled.
+    pub(crate) fn into_hold(self) -> Result<(Hold, Option<Timestamp>), SplitError> {
+        match self.owned {
+            Owned::Alone(hold) if hold.is_open() => Ok((hold, None)),
+            Owned::Alone(_) => Err(SplitError::Settled),
+            Owned::Kept(guard) => {
+                let due = guard.hold.expires_at();
+                let hold = Hold::split(&guard.hold, &guard.hold.held())?;
+                // Nothing is left in it.
+                let _ = guard.hold.release();
+                Ok((hold, due))
+            }
+        }
+    }
+
     fn keep(self, ttl: Duration) -> Result<(Guard, HoldId), ChargeError> {
         let hold = match self.owned {
             Owned::Alone(hold) => hold,
@@ -253,6 +273,11 @@ impl DetachedHold {
     /// Whether the hold was there before the call that gave this handle: the id was reserved again.
     pub fn is_replayed(&self) -> bool {
         self.replayed
+    }
+
+    /// The instant now, read precisely.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.hold.plan().core.now_precise()
     }
 
     /// Makes this handle answerable for the hold again: dropping what this returns settles it. Its time-to-live goes on.

@@ -9,6 +9,7 @@ use crate::charge::Windows;
 use crate::meter::Settled;
 use crate::report::Overage;
 use crate::scope::Plan;
+use crate::time::Timestamp;
 
 /// A hold that was admitted in one step.
 pub(super) struct Part {
@@ -29,8 +30,8 @@ pub(super) struct Share<'a> {
 pub(super) type Overages = SmallVec<[(i64, Overage); 0]>;
 
 impl Part {
-    /// Changes what this part has charged from `before` to `after`, resource by resource. Says whether a window had ended.
-    pub(super) fn change(&self, before: Before<'_>, after: &Cost, overages: &mut Overages) -> bool {
+    /// Changes what this part has charged from `before` to `after`, resource by resource, at the instant `at`. Says whether a window had ended.
+    pub(super) fn change(&self, at: Timestamp, before: Before<'_>, after: &Cost, overages: &mut Overages) -> bool {
         let mut late = false;
         let seats = self.plan.seats.iter().zip(&self.windows).enumerate();
         for (index, (seat, &window)) in seats {
@@ -50,6 +51,9 @@ impl Part {
                     charged
                 }
             };
+            if let Some(charged) = charged {
+                seat.tell_counted(&*self.plan.core, at, (window, charged), to.saturating_sub(from));
+            }
             let overage = charged.and_then(|charged| self.plan.overage(index, charged));
             // A budget is told of once; a later part may have given its window room again.
             let told_anew = |earlier: &(i64, Overage)| overage.is_some() || earlier.0 == window;
@@ -57,6 +61,17 @@ impl Part {
             overages.extend(overage.map(|overage| (window, overage)));
         }
         late
+    }
+}
+
+impl Part {
+    /// Marks what it has charged as held.
+    pub(super) fn mark_held(&self) {
+        for (seat, &window) in self.plan.seats.iter().zip(&self.windows) {
+            if let Some(amount @ 1..) = self.cost.amount(seat.resource) {
+                seat.meter.hold(window, amount);
+            }
+        }
     }
 }
 

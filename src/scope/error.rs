@@ -2,9 +2,10 @@
 
 use std::fmt;
 
+use super::owner::Ended;
 use crate::charge::SEATS_MAX;
 use crate::cost::CostError;
-use crate::engine::{Component, UnknownResource};
+use crate::engine::{Component, InForce, UnknownResource};
 use crate::holds::Full;
 use crate::refusal::Refusal;
 use crate::subject::SubjectError;
@@ -70,9 +71,15 @@ pub enum ChargeError {
     },
     /// Something that the engine depends on is degraded, and the [`FailurePolicy`](crate::FailurePolicy) closes the operation then.
     Degraded(Component),
+    /// The workflow or the allowance that the scope belongs to has ended.
+    Ended(Ended),
 }
 
 impl ChargeError {
+    pub(crate) fn unknown_resource(in_force: &InForce) -> Self {
+        UnknownResource::handle(in_force).into()
+    }
+
     /// The refusal, if it is one.
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {
@@ -100,6 +107,7 @@ impl fmt::Display for ChargeError {
                 write!(f, "the engine keeps {max} reservations with an id or a time-to-live, as many as it may")
             }
             Self::Degraded(component) => component.fmt(f),
+            Self::Ended(ended) => ended.fmt(f),
         }
     }
 }
@@ -161,7 +169,7 @@ macro_rules! from {
     };
 }
 
-from!(ChargeError, UnknownResource(UnknownResource), Scope(ScopeError));
+from!(ChargeError, UnknownResource(UnknownResource), Scope(ScopeError), Ended(Ended));
 from!(RecordError, UnknownResource(UnknownResource), Scope(ScopeError));
 from!(AffordError, Cost(CostError), Scope(ScopeError));
 

@@ -10,20 +10,28 @@ use crate::amount::{Cap, Cost, Resource};
 use crate::charge::{self, Ask, Refused, Single, Windows};
 use crate::clock::Clock;
 use crate::cost::{CostError, Usage};
-use crate::engine::{Core, OnFailure, UnknownResource};
+use crate::engine::{Core, InForce, OnFailure, UnknownResource};
+use crate::event::EventKind;
 use crate::holds::{HoldId, HoldIdError, Keep, NotClaimed};
 use crate::live::{Loan, Renewed};
 use crate::report::{Admission, BudgetUsage, Charged, Receipt};
 use crate::reservation::{DetachedHold, Hold, Reservation, ReserveError, keep_under};
+use crate::subject::Subject;
 use crate::sync::unique_number;
 use crate::time::Timestamp;
+use crate::window::Window;
 
 mod error;
+mod later;
+mod owner;
 mod plan;
 mod subjects;
 
 pub use error::{AffordError, ChargeError, RecordError, ScopeError};
-pub(crate) use plan::{Members, Plan, known_kind};
+pub use owner::Ended;
+pub(crate) use owner::{Gate, Owned, Owner, Standing};
+use plan::InUse;
+pub(crate) use plan::{Carried, Covered, Members, Plan, known_kind};
 pub use subjects::Subjects;
 
 /// A handle on the set of subjects that a call is charged to, from [`Engine::scope`](crate::Engine::scope).
@@ -41,7 +49,7 @@ pub struct Scope {
     core: Arc<Core>,
     /// The engine's, at hand.
     clock: Clock,
-    members: Arc<Members>,
+    members: InUse,
     /// The short way, good for the policy of this version.
     single: Option<Single>,
     version: u64,
@@ -52,11 +60,13 @@ impl Scope {
     pub(crate) fn resolve(core: Arc<Core>, members: Members) -> Result<Self, ScopeError> {
         let members = Arc::new(members);
         let plan = Plan::resolve(&core, &members)?;
-        Ok(Self::of(core, members, plan))
+        Ok(Self::of(core, InUse::new(members), plan))
     }
 
-    fn of(core: Arc<Core>, members: Arc<Members>, plan: Arc<Plan>) -> Self {
-        let single = if plan.degraded.is_none() { Single::of(&plan.seats) } else { None };
+    fn of(core: Arc<Core>, members: InUse, plan: Arc<Plan>) -> Self {
+        // The short way passes no gate.
+        let is_plain = plan.degraded.is_none() && members.owners.is_empty();
+        let single = if is_plain { Single::of(&plan.seats) } else { None };
         Self { clock: core.clock.clone(), members, single, version: plan.version, plan: Renewed::new(plan), core }
     }
 
@@ -66,6 +76,7 @@ impl Scope {
     /// [`ChargeError::Refused`] when nothing is left in one of them.
     pub fn check(&self) -> Result<Admission, ChargeError> {
         let plan = self.plan()?;
+        plan.ended(&Cost::nothing())?;
         self.ask(&plan, Ask::Room)
     }
 
@@ -76,6 +87,7 @@ impl Scope {
     pub fn check_cost(&self, cost: &Cost) -> Result<Admission, ChargeError> {
         let plan = self.plan()?;
         plan.knows(cost)?;
+        plan.ended(cost)?;
         self.ask(&plan, Ask::Charge(cost))
     }
 
@@ -122,8 +134,14 @@ impl Scope {
     /// many as it may.
     #[inline]
     pub fn reserve(&self, cost: Cost) -> Result<Reservation, ChargeError> {
+        self.reserve_untold(cost).inspect_err(|error| tell_refused(&self.core, error))
+    }
+
+    /// [`Scope::reserve`] that tells no listener of a refusal.
+    #[inline]
+    fn reserve_untold(&self, cost: Cost) -> Result<Reservation, ChargeError> {
         let plan = self.plan()?;
-        let (windows, admission) = hold(&plan, &cost)?;
+        let (windows, admission) = hold_untold(&plan, &cost)?;
         let reservation = Reservation::new(Arc::clone(&plan), cost, windows, admission);
         match self.core.hold_ttl {
             None => Ok(reservation),
@@ -250,10 +268,10 @@ impl Scope {
                 Cap::Max(room) => room.min(want),
                 Cap::Unlimited => want,
             };
-            match self.reserve(Cost::of(resource, fits.max(min))) {
+            match self.reserve_untold(Cost::of(resource, fits.max(min))) {
                 // Somebody took some of the room meanwhile: ask for what is left now.
                 Err(ChargeError::Refused(_)) if fits > min => {}
-                answer => return answer,
+                answer => return answer.inspect_err(|error| tell_refused(&self.core, error)),
             }
         }
     }
@@ -274,10 +292,11 @@ impl Scope {
         let now = self.core.clock.now();
         let mut overages = SmallVec::new();
         let mut windows = Windows::from_elem(0, plan.seats.len());
-        charge::record(&plan.seats, &self.core.flights, &cost, now, |seat, window, charged| {
+        charge::record(&plan.seats, &*self.core, &cost, now, |seat, window, charged| {
             windows[seat] = window;
             overages.extend(plan.overage(seat, charged));
         });
+        plan.tell(Gate::touch);
         let degraded = plan.degraded.is_some();
         let parts = SmallVec::from_iter([Charged { plan: Arc::clone(&plan), windows, cost: cost.clone() }]);
         Ok(Receipt { number: unique_number(), at: now, charged: cost, overages, late: false, degraded, parts })
@@ -292,6 +311,9 @@ impl Scope {
         plan.knows(&Cost::of(resource, 0))?;
         let now = self.core.clock.now();
         self.core.collect_overdue(now);
+        if plan.ended(&Cost::of(resource, 0)).is_err() {
+            return Ok(Cap::Max(0));
+        }
         Ok(charge::afford(&plan.seats, resource, now))
     }
 
@@ -306,10 +328,11 @@ impl Scope {
         self.core.collect_overdue(now);
         let fits = |output: u64| -> Result<bool, CostError> {
             let cost = plan.in_force.cost(&input.worst_case(output), None)?;
-            Ok(cost.iter().all(|(resource, amount)| match charge::afford(&plan.seats, resource, now) {
-                Cap::Max(room) => amount <= room,
-                Cap::Unlimited => true,
-            }))
+            Ok(plan.ended(&cost).is_ok()
+                && cost.iter().all(|(resource, amount)| match charge::afford(&plan.seats, resource, now) {
+                    Cap::Max(room) => amount <= room,
+                    Cap::Unlimited => true,
+                }))
         };
         // Costs grow with the output, so the answer lies between the largest that fits and the smallest that does not.
         if fits(want)? {
@@ -343,6 +366,27 @@ impl Scope {
         Ok(self.plan()?.usage(at, true))
     }
 
+    /// The subjects, sorted.
+    pub(crate) fn subjects(&self) -> impl Iterator<Item = &Subject> {
+        self.members.subjects.iter()
+    }
+
+    /// The hold that the engine keeps under `id`, once those have gone whose time has run out.
+    pub(crate) fn kept_hold(&self, id: &HoldId) -> Option<DetachedHold> {
+        self.core.collect_overdue(self.core.now_precise());
+        Some(DetachedHold::new(self.core.holds.get(id)?, id.clone(), false))
+    }
+
+    /// The first limit on `resource` that starts fresh now and then, and its window.
+    pub(crate) fn first_limit_with_windows(
+        &self,
+        resource: Resource,
+    ) -> Result<Option<(Box<str>, Window)>, ScopeError> {
+        let plan = self.plan()?;
+        let seat = plan.seats.iter().find(|seat| seat.resource == resource && seat.window != Window::Lifetime);
+        Ok(seat.map(|seat| ((&*seat.label.limit).into(), seat.window)))
+    }
+
     #[inline]
     fn plan(&self) -> Result<Loan<'_, Plan>, ScopeError> {
         let version = self.core.live.version();
@@ -353,6 +397,21 @@ impl Scope {
     fn try_charge_all(&self, cost: &Cost) -> Result<Admission, ChargeError> {
         let plan = self.plan()?;
         admit(&plan, Ask::Charge(cost), cost, &mut Windows::new())
+    }
+
+    /// Charges what `cost` makes of the policy in force.
+    pub(crate) fn try_charge_of(&self, cost: impl FnOnce(&InForce) -> Cost) -> Result<Admission, ChargeError> {
+        let plan = self.plan()?;
+        let cost = cost(&plan.in_force);
+        admit(&plan, Ask::Charge(&cost), &cost, &mut Windows::new())
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    pub(crate) fn members(&self) -> &Members {
+        &self.members
     }
 
     fn ask(&self, plan: &Plan, ask: Ask<'_>) -> Result<Admission, ChargeError> {
@@ -369,9 +428,24 @@ impl Scope {
     }
 }
 
-/// Holds `cost` in the budgets of `plan` now.
+/// Holds `cost` in the budgets of `plan` now, for a hold of its own: whoever settles it tells the plan. Tells whoever listens of a refusal.
 #[inline]
 pub(crate) fn hold(plan: &Plan, cost: &Cost) -> Result<(Windows, Admission), ChargeError> {
+    hold_untold(plan, cost).inspect_err(|error| tell_refused(&plan.core, error))
+}
+
+#[inline]
+fn hold_untold(plan: &Plan, cost: &Cost) -> Result<(Windows, Admission), ChargeError> {
+    plan.knows(cost)?;
+    let passing = plan.pass(cost)?;
+    let mut windows = Windows::new();
+    let admission = admit_inside(plan, Ask::Hold(cost), &mut windows)?;
+    passing.leave_open();
+    Ok((windows, admission))
+}
+
+/// Holds `cost` in the budgets of `plan` now, for a hold that is open already.
+pub(crate) fn hold_more(plan: &Plan, cost: &Cost) -> Result<(Windows, Admission), ChargeError> {
     let mut windows = Windows::new();
     let admission = admit(plan, Ask::Hold(cost), cost, &mut windows)?;
     Ok((windows, admission))
@@ -381,6 +455,13 @@ pub(crate) fn hold(plan: &Plan, cost: &Cost) -> Result<(Windows, Admission), Cha
 #[inline]
 fn admit(plan: &Plan, ask: Ask<'_>, cost: &Cost, windows: &mut Windows) -> Result<Admission, ChargeError> {
     plan.knows(cost)?;
+    let _passing = plan.pass(cost)?;
+    admit_inside(plan, ask, windows).inspect_err(|error| tell_refused(&plan.core, error))
+}
+
+/// What is left to do behind the gates.
+#[inline]
+fn admit_inside(plan: &Plan, ask: Ask<'_>, windows: &mut Windows) -> Result<Admission, ChargeError> {
     let core = &*plan.core;
     if let Some(component) = plan.degraded.filter(|_| core.failure_policy.reserve == OnFailure::Closed) {
         return Err(ChargeError::Degraded(component));
@@ -389,6 +470,14 @@ fn admit(plan: &Plan, ask: Ask<'_>, cost: &Cost, windows: &mut Windows) -> Resul
         Ok(passed) if plan.degraded.is_some() => Ok(Admission::from(passed).degraded()),
         Ok(passed) => Ok(passed.into()),
         Err(refused) => Err(refused_error(plan, &refused)),
+    }
+}
+
+/// Tells whoever listens of a refusal.
+#[cold]
+fn tell_refused(core: &Core, error: &ChargeError) {
+    if let Some(refusal) = error.refusal() {
+        core.emit(refusal.at(), || EventKind::Refused { refusal: Box::new(refusal.clone()) });
     }
 }
 
@@ -403,7 +492,7 @@ fn refused_error(plan: &Plan, refused: &Refused) -> ChargeError {
 
 impl Clone for Scope {
     fn clone(&self) -> Self {
-        Self::of(Arc::clone(&self.core), Arc::clone(&self.members), self.plan.newest())
+        Self::of(Arc::clone(&self.core), self.members.clone(), self.plan.newest())
     }
 }
 

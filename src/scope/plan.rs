@@ -1,11 +1,13 @@
 //! A scope resolved under one policy: which budgets it is charged to, and what they report.
 
-use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use super::error::ScopeError;
+use super::later;
+use super::owner::{Ended, Gate, Owned, Passing, Standing};
 use super::subjects::Subjects;
-use crate::amount::{Cap, Cost, Resource};
+use crate::amount::{Cap, Cost, Resource, Unit};
 use crate::charge::{self, Flight, Label, Refused, SEATS_MAX, Seat};
 use crate::engine::{Component, Core, InForce, OnFailure, UnknownResource};
 use crate::meter::Meter;
@@ -29,36 +31,122 @@ pub(crate) struct Plan {
 }
 
 /// Whose budgets a scope is charged to.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Members {
     pub(crate) subjects: Subjects,
     /// Budgets that no policy names: those of workflows and allowances.
     pub(crate) carried: Vec<Carried>,
+    /// Whom they belong to; they live as long as something can be charged to them.
+    pub(crate) owners: Vec<Owned>,
+    /// Budgets of some subjects that are left out: an allowance's parent holds what is charged to it there.
+    pub(crate) covered: Vec<Covered>,
+}
+
+/// The budgets of these subjects for these resources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Covered {
+    pub(crate) subjects: Vec<Subject>,
+    pub(crate) resources: Vec<Resource>,
+}
+
+impl Members {
+    pub(crate) fn new(subjects: Subjects) -> Self {
+        Self { subjects, carried: Vec::new(), owners: Vec::new(), covered: Vec::new() }
+    }
+
+    fn covers(&self, subject: &Subject, resource: Resource) -> bool {
+        let is_covered =
+            |covered: &Covered| covered.resources.contains(&resource) && covered.subjects.contains(subject);
+        self.covered.iter().any(is_covered)
+    }
+}
+
+impl Drop for Members {
+    fn drop(&mut self) {
+        later::forget(std::mem::take(&mut self.owners));
+    }
+}
+
+/// Members that a scope is on: each scope counts as a user of their owners.
+#[derive(Debug)]
+pub(super) struct InUse(Arc<Members>);
+
+impl InUse {
+    pub(super) fn new(members: Arc<Members>) -> Self {
+        for owned in &members.owners {
+            later::tell(&owned.owner, owned.owner.gate().add_user());
+        }
+        Self(members)
+    }
+}
+
+impl Clone for InUse {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.0))
+    }
+}
+
+impl Deref for InUse {
+    type Target = Arc<Members>;
+
+    fn deref(&self) -> &Arc<Members> {
+        &self.0
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        for owned in &self.0.owners {
+            later::tell(&owned.owner, owned.owner.gate().drop_user());
+        }
+    }
 }
 
 /// A budget that a scope carries with it, whatever the policy.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Carried {
     pub(crate) meter: Arc<Meter>,
     pub(crate) label: Arc<Label>,
     pub(crate) subject: Subject,
     pub(crate) resource: Resource,
     pub(crate) cap: Cap,
-    /// Whom the budget belongs to; it lives as long as something can be charged to it.
-    pub(crate) owner: Arc<dyn Send + Sync>,
 }
 
 impl Carried {
+    /// A new budget, of what `of` belongs to.
+    pub(crate) fn new(limit: &str, of: &Subject, (resource, name, unit): (Resource, &str, Unit), cap: Cap) -> Self {
+        let label = Label { limit: limit.into(), resource: name.into(), unit, warn: Box::default() };
+        Self {
+            meter: Arc::new(Meter::new(&Window::Lifetime, Timestamp::UNIX_EPOCH)),
+            label: Arc::new(label),
+            subject: of.clone(),
+            resource,
+            cap,
+        }
+    }
+
+    /// What is used and held of it.
+    pub(crate) fn charged(&self) -> u64 {
+        self.meter.peek(0).amount
+    }
+
+    /// What is left of it; nothing that could be shared out when it has no limit.
+    pub(crate) fn room(&self) -> u64 {
+        self.cap.max().unwrap_or(0).saturating_sub(self.charged())
+    }
+
+    /// The usage of all of them as of one instant.
+    pub(crate) fn usage<'a>(core: &Core, all: impl Iterator<Item = &'a Self>) -> Vec<BudgetUsage> {
+        core.collect_overdue(core.now_precise());
+        let seats: Vec<Seat> = all.map(Self::seat).collect();
+        let read = || seats.iter().filter_map(|seat| seat_usage(seat, Timestamp::UNIX_EPOCH, false)).collect();
+        charge::snapshot(&core.flights, read)
+    }
+
     fn seat(&self) -> Seat {
         let called = (Arc::clone(&self.label), self.subject.clone());
         let limits = (self.cap, Enforcement::Hard);
         Seat::new(Arc::clone(&self.meter), called, self.resource, Window::Lifetime, limits)
-    }
-}
-
-impl fmt::Debug for Carried {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Carried").field("limit", &self.label.limit).field("cap", &self.cap).finish_non_exhaustive()
     }
 }
 
@@ -87,10 +175,13 @@ impl Plan {
             let groups: Vec<&str> = groups.iter().map(AsRef::as_ref).collect();
             let caps = in_force.policy.resolve(subject, &groups);
             let limits = in_force.policy.limits().iter().zip(&in_force.limits).enumerate();
-            let limits: Vec<_> = limits.filter(|(_, (limit, _))| limit.kind() == subject.kind()).collect();
-            let rules: Vec<_> = limits.iter().map(|(_, (_, limit))| limit.rule).collect();
+            let limits = limits.filter(|(_, (limit, _))| limit.kind() == subject.kind());
+            let limits = limits.zip(caps);
+            let limits: Vec<_> =
+                limits.filter(|((_, (_, limit)), _)| !members.covers(subject, limit.resource)).collect();
+            let rules: Vec<_> = limits.iter().map(|((_, (_, limit)), _)| limit.rule).collect();
             let meters = core.registry.budgets(subject, &rules, now);
-            for (((order, (rule, limit)), meter), (_, cap, _)) in limits.into_iter().zip(meters).zip(caps) {
+            for (((order, (rule, limit)), (_, cap, _)), meter) in limits.into_iter().zip(meters) {
                 let enforcement = if opened { open(rule.enforced()) } else { rule.enforced() };
                 let called = (Arc::clone(&limit.label), subject.clone());
                 seats.push((order, Seat::new(meter, called, limit.resource, rule.window(), (cap, enforcement))));
@@ -99,7 +190,8 @@ impl Plan {
         // Stable: within a limit they stay in the order of the subjects.
         seats.sort_by_key(|(order, _)| *order);
         let seats = seats.into_iter().map(|(_, seat)| seat);
-        let seats: Box<[Seat]> = seats.chain(members.carried.iter().map(Carried::seat)).collect();
+        let seats = seats.chain(members.carried.iter().map(Carried::seat));
+        let seats: Box<[Seat]> = seats.map(|seat| seat.heard(core.is_heard())).collect();
         if seats.len() > SEATS_MAX {
             return Err(ScopeError::TooManyBudgets { budgets: seats.len() });
         }
@@ -123,11 +215,41 @@ impl Plan {
         Arc::ptr_eq(a, b)
             || a.subjects == b.subjects
                 && a.carried.len() == b.carried.len()
+                && a.covered == b.covered
                 && a.carried.iter().zip(&b.carried).all(same)
     }
 
-    pub(crate) fn members(&self) -> &Arc<Members> {
+    pub(crate) fn members(&self) -> &Members {
         &self.members
+    }
+
+    /// Passes the gates of the owners that `cost` concerns; they are told when the answer is dropped.
+    #[inline]
+    pub(super) fn pass<'a>(&'a self, cost: &'a Cost) -> Result<Passing<'a>, Ended> {
+        if !self.members.owners.is_empty() {
+            // An owner whose time has run out lets nobody in.
+            self.core.collect_overdue(self.core.now());
+        }
+        Passing::enter(&self.members.owners, cost)
+    }
+
+    /// What has ended of the owners that `cost` concerns.
+    pub(super) fn ended(&self, cost: &Cost) -> Result<(), Ended> {
+        if !self.members.owners.is_empty() {
+            self.core.collect_overdue(self.core.now());
+        }
+        let has_ended = |owned: &&Owned| owned.is_concerned(cost) && owned.owner.gate().standing().has_ended();
+        match self.members.owners.iter().find(has_ended) {
+            Some(owned) => Err(Ended::of(owned.owner.subject())),
+            None => Ok(()),
+        }
+    }
+
+    /// Tells the owners of a step at their gates, after what led to it has been charged or given back.
+    pub(crate) fn tell(&self, step: fn(&Gate) -> Standing) {
+        for owned in &self.members.owners {
+            later::tell(&owned.owner, step(owned.owner.gate()));
+        }
     }
 
     /// Announces an operation that changes several budgets, or what is held.

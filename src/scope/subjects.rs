@@ -21,14 +21,18 @@ impl Subjects {
         Self { members: vec![(Subject::global(), Vec::new())] }
     }
 
-    /// Nobody: for scopes whose caller has charged `global` already.
-    pub(crate) fn nobody() -> Self {
-        Self { members: Vec::new() }
-    }
-
-    /// Without the subjects of `others`.
-    pub(crate) fn without(mut self, others: &Self) -> Self {
-        self.members.retain(|(member, _)| others.members.iter().all(|(other, _)| other != member));
+    /// With the subjects of `others`, in their groups.
+    pub(crate) fn and(mut self, others: &Self) -> Self {
+        for (subject, groups) in &others.members {
+            match self.members.binary_search_by(|(member, _)| member.cmp(subject)) {
+                Ok(index) => {
+                    let mine = &mut self.members[index].1;
+                    let new: Vec<_> = groups.iter().filter(|group| !mine.contains(group)).cloned().collect();
+                    mine.extend(new);
+                }
+                Err(index) => self.members.insert(index, (subject.clone(), groups.clone())),
+            }
+        }
         self
     }
 

@@ -79,6 +79,7 @@ const NO_MODEL: &str = "";
 
 fn without_money(policy: &Policy) -> Result<Policy, PolicyError> {
     let free = TokenClass::ALL.into_iter().fold(Price::new(), |price, class| price.with(class, Ratio::ZERO));
+    let free = free.with_web_search(Ratio::ZERO);
     let rates = policy.rates().clone().price(NO_MODEL, free);
     let builder = policy.resources().fold(Policy::builder(), |builder, (name, unit)| builder.resource(name, unit));
     builder.rates(rates).build()

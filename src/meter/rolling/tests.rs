@@ -437,7 +437,7 @@ fn jumping_clocks_grant_nothing_twice_and_lock_nobody_out_for_longer_than_a_wind
             // One refusal, so that the jump is noticed.
             assert_eq!(budget.charge(truth + ahead, 11), None);
             budget.come_back(budget.latest(), truth + ahead);
-            for _ in 0..1 + random.below(12) {
+            for _ in 0..=random.below(12) {
                 truth += random.below(3) as i64;
                 let (now, amount) = (truth + ahead, 1 + random.below(5));
                 let mut admitted = budget.charge(now, amount);
