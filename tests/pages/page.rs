@@ -28,7 +28,7 @@ pub(crate) fn pages() -> Vec<Page> {
 pub(crate) fn all_pages() -> Vec<Page> {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
     let mut found = Vec::new();
-    for folder in [""] {
+    for folder in ["", "guides/"] {
         for entry in fs::read_dir(docs.join(folder)).expect("docs can be listed") {
             let path = entry.expect("docs can be listed").path();
             if path.extension().is_some_and(|ext| ext == "md") {
