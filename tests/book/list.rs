@@ -1,6 +1,7 @@
 pages! {
     budgets = "budgets";
     failures = "failures";
+    guides_coming_from_coder = "guides/coming-from-coder";
     guides_coming_from_heliosdb_proxy = "guides/coming-from-heliosdb-proxy";
     policy = "policy";
     prices = "prices";
