@@ -22,7 +22,10 @@ use crate::subject::{SUBJECT_ID_BYTES_MAX, Subject};
 use crate::sync::{AtomicI64, AtomicU64, Ordering, unique_number, yield_now};
 use crate::time::Timestamp;
 
+#[cfg(not(loom))]
 const SHARDS: usize = 32;
+#[cfg(loom)]
+const SHARDS: usize = 1;
 /// Stale places that a queue may have beyond a multiple of those that count.
 const QUEUE_SLACK: usize = 64;
 

@@ -135,6 +135,7 @@ mod clock;
 mod cost;
 mod engine;
 mod event;
+mod grants;
 mod holds;
 mod live;
 mod meter;
@@ -144,6 +145,7 @@ mod refusal;
 mod registry;
 mod report;
 mod reservation;
+mod reset;
 mod scope;
 mod slot;
 mod subject;
@@ -162,16 +164,19 @@ pub use clock::{Clock, ManualClock, TimeSource};
 pub use cost::{
     ClassSet, CostError, Estimate, EstimateError, Price, Rates, Rounding, Service, TokenClass, Unknown, Usage, Weights,
 };
-pub use engine::{Component, Engine, EngineBuilder, FailurePolicy, OnFailure, UnknownResource};
+pub use engine::{CapChange, CapError, Component, Engine, EngineBuilder, FailurePolicy, OnFailure, UnknownResource};
 pub use event::{BudgetName, Event, EventKind, Events, Standing};
 pub use holds::{HoldId, HoldIdError};
-pub use policy::{Enforcement, GroupChoice, Limit, Policy, PolicyBuilder, PolicyCause, PolicyError, Source, Warn};
+pub use policy::{
+    Enforcement, GroupChoice, Guard, Limit, PaidReset, Policy, PolicyBuilder, PolicyCause, PolicyError, Source, Warn,
+};
 pub use refusal::{HttpRefusal, Refusal, Retry, Violation};
 pub use report::{Admission, BudgetUsage, Overage, Percent, Receipt, Status};
 pub use reservation::{
     Actual, DetachedHold, ExtendError, Hold, RefundError, Reservation, ReserveError, SettleError, SplitError,
     UnknownHold,
 };
+pub use reset::{Reset, ResetError, ResetReceipt, Taken, Wallet, WalletError};
 pub use scope::{AffordError, ChargeError, Ended, RecordError, Scope, ScopeError, Subjects};
 pub use slot::{Slot, SlotError};
 pub use subject::{NAME_BYTES_MAX, SUBJECT_ID_BYTES_MAX, Subject, SubjectError, is_name};

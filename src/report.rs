@@ -63,6 +63,8 @@ pub struct Receipt {
     /// No other receipt of this process has it.
     pub(crate) number: u64,
     pub(crate) at: Timestamp,
+    /// How many resets the engine had carried out: what a later one took is not given back again.
+    pub(crate) resets: u64,
     pub(crate) charged: Cost,
     pub(crate) overages: SmallVec<[Overage; 0]>,
     pub(crate) late: bool,
@@ -109,7 +111,7 @@ impl Receipt {
             let flight = plan.flight();
             for (seat, &window) in plan.seats.iter().zip(windows) {
                 if let Some(amount @ 1..) = share.amount(seat.resource) {
-                    seat.meter.adjust(window, amount, 0);
+                    seat.meter.adjust(window, amount, 0, self.resets);
                 }
             }
             drop(flight);

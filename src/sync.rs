@@ -16,6 +16,25 @@ pub(crate) use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, Or
 #[cfg(not(loom))]
 pub(crate) use std::thread::yield_now;
 
+/// A lock that is held while atomics are used: loom has to know it.
+#[cfg(not(loom))]
+pub(crate) use parking_lot::Mutex;
+
+/// As `parking_lot::Mutex`, for loom.
+#[cfg(loom)]
+pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+
+#[cfg(loom)]
+impl<T> Mutex<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(loom::sync::Mutex::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> loom::sync::MutexGuard<'_, T> {
+        self.0.lock().expect("loom's locks are not poisoned")
+    }
+}
+
 /// A number of the calling thread, for spreading threads over stripes. Threads that live at once may share one.
 #[cfg(not(loom))]
 #[inline]

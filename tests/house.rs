@@ -19,6 +19,7 @@ const FLOORS: &[(&str, u8)] = &[
     // 2, the atomic core.
     ("meter", 2),
     // 3, keeping.
+    ("grants", 3),
     ("holds", 3),
     ("live", 3),
     ("observe", 3),
@@ -32,6 +33,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("refusal", 5),
     ("report", 5),
     ("reservation", 5),
+    ("reset", 5),
     ("scope", 5),
     ("slot", 5),
     ("workflow", 5),

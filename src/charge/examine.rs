@@ -99,8 +99,9 @@ impl<'a, G: Grounds> Examiner<'a, G> {
     fn blocked(&self) -> SmallVec<[Blocked; 2]> {
         let mut found = SmallVec::new();
         for (index, seat) in self.seats.iter().enumerate() {
-            let (Gate::Max(max), Some(requested)) = (seat.gate, self.ask.of(seat)) else { continue };
+            let Some(requested) = self.ask.of(seat) else { continue };
             let state = seat.peek(self.now);
+            let Gate::Max(max) = seat.gate_in(state.window) else { continue };
             if !rule::fits(state, requested, Gate::Max(max)) {
                 found.push(Blocked {
                     seat: index,

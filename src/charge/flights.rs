@@ -107,6 +107,16 @@ impl Flights {
     }
 }
 
+impl<'a> Exclusive<'a> {
+    /// Announces what the owner of the moment does in it, for those who wait for attempts that may be undone.
+    pub(crate) fn announce(&self) -> Flight<'a> {
+        let stripe = &*self.flights.stripes[thread_index() % STRIPES];
+        // As in `begin`; the bit that keeps new ones waiting is the owner's own.
+        stripe.fetch_add(1, Ordering::AcqRel);
+        Flight { stripe }
+    }
+}
+
 /// Asks until the answer is yes, for a bounded number of turns.
 fn within_turns(mut is_so: impl FnMut() -> bool) -> Option<()> {
     for turn in 0..TURNS_MAX {

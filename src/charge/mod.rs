@@ -15,6 +15,7 @@
 
 mod examine;
 mod flights;
+mod moment;
 mod seat;
 mod tell;
 
@@ -22,15 +23,17 @@ use smallvec::SmallVec;
 
 use crate::amount::{Cap, Cost, Resource};
 use crate::clock::Clock;
-use crate::meter::{Gate, Part, rule};
+use crate::meter::{Gate, Part, State, rule};
 use crate::policy::Enforcement;
 use crate::time::Timestamp;
 use examine::Examiner;
 pub(crate) use examine::Refused;
 pub(crate) use flights::{Flight, Flights};
+pub(crate) use moment::{Moment, charge_in, charge_in_order, record_in_order, take_back};
 pub(crate) use seat::{Label, Seat, Single};
+pub(crate) use tell::Reached;
 pub(crate) use tell::{News, What};
-use tell::{Reached, Way, tell};
+use tell::{Way, tell};
 
 /// What charging needs of the engine around the budgets.
 pub(crate) trait Grounds {
@@ -156,38 +159,86 @@ fn attempt(
     now: Timestamp,
     windows: &mut Windows,
 ) -> Option<Passed> {
-    let (mut hard, mut asked, mut several) = (0, 0, matches!(ask, Ask::Hold(_)));
+    let seen = look(seats, ask, now)?;
+    // Announced until all is done: who looks at several words, or at what is held, sees all of it or nothing.
+    let flight = seen.is_announced(ask).then(|| grounds.flights().begin());
+    let mut reached = Reached::new();
+    let passed = take(seats, seen, ask, now, windows, &mut reached)?;
+    drop(flight);
+    tell_reached(seats, grounds, ask, now, windows, reached);
+    Some(passed)
+}
+
+/// Tells what an admission that went through has reached.
+pub(crate) fn tell_reached(
+    seats: &[Seat],
+    grounds: &impl Grounds,
+    ask: Ask<'_>,
+    now: Timestamp,
+    windows: &Windows,
+    reached: Reached,
+) {
+    for (index, charged) in reached {
+        let added = ask.of(&seats[index]).unwrap_or(0);
+        tell(grounds, &seats[index], now, (windows[index], charged), (added, Way::Admitted));
+    }
+}
+
+/// How many seats are asked, how many of them can refuse, and whether one has several words.
+#[derive(Clone, Copy)]
+struct Seen {
+    hard: usize,
+    asked: usize,
+    several_words: bool,
+}
+
+impl Seen {
+    #[inline]
+    fn is_announced(self, ask: Ask<'_>) -> bool {
+        self.asked > 1 || self.several_words || matches!(ask, Ask::Hold(_))
+    }
+}
+
+/// Whether everything fits as it stands.
+#[inline]
+fn look(seats: &[Seat], ask: Ask<'_>, now: Timestamp) -> Option<Seen> {
+    let mut seen = Seen { hard: 0, asked: 0, several_words: false };
     for seat in seats {
         let Some(amount) = ask.of(seat) else { continue };
-        asked += 1;
-        several |= seat.has_several_words();
+        seen.asked += 1;
+        seen.several_words |= seat.has_several_words();
         if seat.is_hard() {
-            if !rule::fits(seat.peek(now), amount, seat.gate) {
+            let state = seat.peek(now);
+            if !rule::fits(state, amount, seat.gate_in(state.window)) {
                 return None;
             }
-            hard += 1;
+            seen.hard += 1;
         }
     }
+    Some(seen)
+}
+
+/// Charges all seats or none; the caller has looked, and has announced it where others must see all of it or nothing.
+#[inline]
+fn take(
+    seats: &[Seat],
+    Seen { hard, .. }: Seen,
+    ask: Ask<'_>,
+    now: Timestamp,
+    windows: &mut Windows,
+    reached: &mut Reached,
+) -> Option<Passed> {
     *windows = Windows::from_elem(0, seats.len());
-    // Announced until all is done: who looks at several words, or at what is held, sees all of it or nothing.
-    let flight = (several || asked > 1).then(|| grounds.flights().begin());
     // With one hard seat nothing can need an undo: it comes first, and the others never refuse.
-    let mut reached = Reached::new();
-    if hard > 0 && !charge_hard(seats, ask, now, windows, &mut reached) {
+    if hard > 0 && !charge_hard(seats, ask, now, windows, reached) {
         return None;
     }
     let mut passed = Passed::default();
     if hard < seats.len() {
-        charge_rest(seats, ask, now, windows, (&mut passed, &mut reached));
+        charge_rest(seats, ask, now, windows, (&mut passed, reached));
     }
     if let Ask::Hold(cost) = ask {
         mark_held(seats, cost, windows);
-    }
-    drop(flight);
-    // Of what went through alone.
-    for (index, charged) in reached {
-        let added = ask.of(&seats[index]).unwrap_or(0);
-        tell(grounds, &seats[index], now, (windows[index], charged), (added, Way::Admitted));
     }
     Some(passed)
 }
@@ -196,8 +247,8 @@ fn attempt(
 #[inline]
 fn charge_hard(seats: &[Seat], ask: Ask<'_>, now: Timestamp, windows: &mut Windows, reached: &mut Reached) -> bool {
     for (index, seat) in seats.iter().enumerate() {
-        if let (Gate::Max(_), Some(amount)) = (seat.gate, ask.of(seat)) {
-            let Ok(state) = seat.admit(now, amount, seat.gate, ask.part()) else {
+        if let (true, Some(amount)) = (seat.is_hard(), ask.of(seat)) {
+            let Ok(state) = seat.admit(now, amount, ask.part()) else {
                 undo(&seats[..index], ask, windows);
                 return false;
             };
@@ -213,7 +264,7 @@ fn charge_hard(seats: &[Seat], ask: Ask<'_>, now: Timestamp, windows: &mut Windo
 #[cold]
 fn undo(charged: &[Seat], ask: Ask<'_>, windows: &Windows) {
     for (seat, &window) in charged.iter().zip(windows) {
-        if let (Gate::Max(_), Some(amount @ 1..)) = (seat.gate, ask.of(seat)) {
+        if let (true, Some(amount @ 1..)) = (seat.is_hard(), ask.of(seat)) {
             seat.meter.undo(window, amount, ask.part());
         }
     }
@@ -229,19 +280,18 @@ fn charge_rest(
     (passed, reached): (&mut Passed, &mut Reached),
 ) {
     for (index, seat) in seats.iter().enumerate() {
-        match (ask.of(seat), seat.gate) {
-            (Some(amount), Gate::Open) => {
-                if let Ok(state) = seat.admit(now, amount, Gate::Open, ask.part()) {
-                    windows[index] = state.window;
-                    note(seat, index, amount, state.amount, passed);
-                    if state.amount >= seat.mark {
-                        reached.push((index, state.amount));
-                    }
+        match ask.of(seat) {
+            Some(amount) if !seat.is_hard() => {
+                let state = seat.count(now, amount, ask.part());
+                windows[index] = state.window;
+                note(seat, index, amount, state, passed);
+                if state.amount >= seat.mark {
+                    reached.push((index, state.amount));
                 }
             }
-            (None, _) if matches!(ask, Ask::Hold(_)) => windows[index] = seat.enter(now),
+            None if matches!(ask, Ask::Hold(_)) => windows[index] = seat.count(now, 0, ask.part()).window,
             // Charged already, or not asked.
-            (Some(_), Gate::Max(_)) | (None, _) => {}
+            Some(_) | None => {}
         }
     }
 }
@@ -255,10 +305,10 @@ fn mark_held(seats: &[Seat], cost: &Cost, windows: &Windows) {
     }
 }
 
-/// Marks a seat that let `amount` through and stands at `charged` with it.
+/// Marks a seat that let `amount` through and stands at this with it.
 #[inline]
-fn note(seat: &Seat, index: usize, amount: u64, charged: u64, passed: &mut Passed) {
-    let Cap::Max(max) = seat.cap else { return };
+fn note(seat: &Seat, index: usize, amount: u64, State { window, amount: charged }: State, passed: &mut Passed) {
+    let Cap::Max(max) = seat.cap_in(window) else { return };
     match seat.enforcement {
         Enforcement::Hard => {}
         Enforcement::Soft => {
@@ -279,7 +329,9 @@ fn outlook(seats: &[Seat], ask: Ask<'_>, now: Timestamp) -> Passed {
     let mut passed = Passed::default();
     for (index, seat) in seats.iter().enumerate() {
         let Some(amount) = ask.of(seat) else { continue };
-        note(seat, index, amount, seat.peek(now).amount.saturating_add(amount), &mut passed);
+        let state = seat.peek(now);
+        let with_it = State { amount: state.amount.saturating_add(amount), ..state };
+        note(seat, index, amount, with_it, &mut passed);
     }
     passed
 }
@@ -293,24 +345,39 @@ pub(crate) fn record(
     mut report: impl FnMut(usize, i64, u64),
 ) {
     let asked = || seats.iter().filter(|seat| cost.amount(seat.resource).is_some());
-    let _flight = (asked().nth(1).is_some() || asked().any(Seat::has_several_words)).then(|| grounds.flights().begin());
+    let is_announced = asked().nth(1).is_some() || asked().any(Seat::has_several_words);
+    let _flight = is_announced.then(|| grounds.flights().begin());
+    count(seats, grounds, cost, now, &mut report);
+}
+
+/// What [`record`] does once it is announced.
+fn count(
+    seats: &[Seat],
+    grounds: &impl Grounds,
+    cost: &Cost,
+    now: Timestamp,
+    report: &mut impl FnMut(usize, i64, u64),
+) {
     for (index, seat) in seats.iter().enumerate() {
         let Some(amount) = cost.amount(seat.resource) else { continue };
-        let state = if amount == 0 { Ok(seat.peek(now)) } else { seat.admit(now, amount, Gate::Open, Part::Used) };
-        if let Ok(state) = state {
-            report(index, state.window, state.amount);
-            seat.tell_counted(grounds, now, (state.window, state.amount), amount);
-        }
+        let state = if amount == 0 { seat.peek(now) } else { seat.count(now, amount, Part::Used) };
+        report(index, state.window, state.amount);
+        seat.tell_counted(grounds, now, (state.window, state.amount), amount);
     }
 }
 
 /// The most that would be admitted of `resource` now.
 pub(crate) fn afford(seats: &[Seat], resource: Resource, now: Timestamp) -> Cap {
-    let room = |seat: &Seat| match seat.gate {
-        Gate::Max(max) => Cap::Max(max.saturating_sub(seat.peek(now).amount)),
+    seats.iter().filter(|seat| seat.resource == resource).map(|seat| room(seat, now)).min().unwrap_or(Cap::Unlimited)
+}
+
+/// The most that a seat would admit now.
+fn room(seat: &Seat, now: Timestamp) -> Cap {
+    let state = seat.peek(now);
+    match seat.gate_in(state.window) {
+        Gate::Max(max) => Cap::Max(max.saturating_sub(state.amount)),
         Gate::Open => Cap::Unlimited,
-    };
-    seats.iter().filter(|seat| seat.resource == resource).map(room).min().unwrap_or(Cap::Unlimited)
+    }
 }
 
 /// What `read` reads, as of one instant: nothing that changes several budgets, or what is held, was under way.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::amount::{Cap, Resource, Unit};
+use crate::grants::raised;
 use crate::meter::{Gate, Layout, Meter, Part, Slice, State};
 use crate::policy::{Enforcement, Warn};
 use crate::subject::Subject;
@@ -27,11 +28,19 @@ pub(crate) struct Seat {
     pub(crate) resource: Resource,
     pub(crate) window: Window,
     slice: Slice,
-    pub(crate) cap: Cap,
+    cap: Cap,
     pub(crate) enforcement: Enforcement,
-    pub(super) gate: Gate,
+    gate: Gate,
+    topped: Option<Topped>,
     /// The least charged amount that is worth telling; none is when nobody listens.
     pub(super) mark: u64,
+}
+
+/// A cap that is higher in one window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Topped {
+    window: i64,
+    max: u64,
 }
 
 impl Seat {
@@ -56,6 +65,7 @@ impl Seat {
             cap,
             enforcement,
             gate,
+            topped: None,
             mark: u64::MAX,
         }
     }
@@ -63,9 +73,34 @@ impl Seat {
     /// The same for a listener, if there is one.
     pub(crate) fn heard(mut self, listening: bool) -> Self {
         if listening {
-            self.mark = self.milestones().map(|(_, from, _)| from).min().unwrap_or(u64::MAX);
+            self.mark = self.milestones(self.cap).map(|(_, from, _)| from).min().unwrap_or(u64::MAX);
         }
         self
+    }
+
+    /// With `extra` above its cap in window number `window`, up to what a budget can hold.
+    pub(crate) fn topped_up(mut self, window: i64, extra: u64) -> Self {
+        if let (Cap::Max(max), 1..) = (raised(self.cap, extra, self.window), extra) {
+            self.topped = Some(Topped { window, max });
+        }
+        self
+    }
+
+    /// The cap in window number `window`.
+    pub(crate) fn cap_in(&self, window: i64) -> Cap {
+        match self.topped {
+            Some(topped) if topped.window == window => Cap::Max(topped.max),
+            _ => self.cap,
+        }
+    }
+
+    /// What an admission in window number `window` may do.
+    #[inline]
+    pub(super) fn gate_in(&self, window: i64) -> Gate {
+        match (self.topped, self.gate) {
+            (Some(topped), Gate::Max(_)) if topped.window == window => Gate::Max(topped.max),
+            (_, gate) => gate,
+        }
     }
 
     /// Whether it can refuse.
@@ -84,16 +119,19 @@ impl Seat {
         self.meter.peek_at(&self.slice, now)
     }
 
-    /// Charges `amount` at `now`, as [`Meter::admit_at`].
+    /// Charges `amount` at `now` if it fits, to be used or held.
     #[inline]
-    pub(super) fn admit(&self, now: Timestamp, amount: u64, gate: Gate, part: Part) -> Result<State, State> {
-        self.meter.admit_at(&self.slice, now, amount, gate, part)
+    pub(crate) fn admit(&self, now: Timestamp, amount: u64, part: Part) -> Result<State, State> {
+        if self.topped.is_none() {
+            return self.meter.admit_at(&self.slice, now, amount, self.gate, part);
+        }
+        self.meter.admit_in(&self.slice, now, amount, |window| self.gate_in(window))
     }
 
-    /// Opens the window of `now`, or finds a later one; returns its number.
-    pub(super) fn enter(&self, now: Timestamp) -> i64 {
-        match self.admit(now, 0, Gate::Open, Part::Held) {
-            Ok(state) | Err(state) => state.window,
+    /// Counts `amount` at `now`, whether it fits or not. An amount of 0 opens the window.
+    pub(crate) fn count(&self, now: Timestamp, amount: u64, part: Part) -> State {
+        match self.meter.admit_at(&self.slice, now, amount, Gate::Open, part) {
+            Ok(state) | Err(state) => state,
         }
     }
 
@@ -102,9 +140,9 @@ impl Seat {
         self.meter.bounds(&self.window, window, now)
     }
 
-    /// The way to charge it alone, side by side; `None` when it never refuses, or more than one word decides.
+    /// The way to charge it alone, side by side; `None` when it never refuses, has more than one cap, or more than one word decides.
     pub(super) fn single(&self) -> Option<Single> {
-        (self.is_hard() && self.meter.follows_clock()).then(|| Single {
+        (self.is_hard() && self.topped.is_none() && self.meter.follows_clock()).then(|| Single {
             meter: Arc::clone(&self.meter),
             layout: self.meter.layout(),
             slice: Slice::new(self.window),

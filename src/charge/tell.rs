@@ -45,15 +45,15 @@ pub(super) enum Way {
 }
 
 /// The seats that an admission has brought to something worth telling, each with what is charged then.
-pub(super) type Reached = SmallVec<[(usize, u64); 2]>;
+pub(crate) type Reached = SmallVec<[(usize, u64); 2]>;
 
 /// Warnings of one budget that are told; there is a bit for each beside the one of the max.
 const WARNINGS_MAX: usize = 31;
 
 impl Seat {
-    /// The milestones: the bit of each, the amount from which it is reached, and what is reached.
-    pub(super) fn milestones(&self) -> impl Iterator<Item = (u64, u64, What)> {
-        self.cap.max().into_iter().flat_map(|max| {
+    /// The milestones below a cap: the bit of each, the amount from which it is reached, and what is reached.
+    pub(super) fn milestones(&self, cap: Cap) -> impl Iterator<Item = (u64, u64, What)> {
+        cap.max().into_iter().flat_map(|max| {
             let warnings = self.label.warn.iter().take(WARNINGS_MAX).enumerate();
             let warnings =
                 warnings.map(move |(index, warn)| (2 << index, warn.reached_from(max), What::Warning(*warn)));
@@ -80,9 +80,10 @@ pub(super) fn tell(
     (window, charged): (i64, u64),
     (added, way): (u64, Way),
 ) {
-    let Cap::Max(max) = seat.cap else { return };
+    let cap = seat.cap_in(window);
+    let Cap::Max(max) = cap else { return };
     let news = |what| News { at, window, charged, max, what };
-    let reached = || seat.milestones().filter(|(_, from, _)| charged >= *from);
+    let reached = || seat.milestones(cap).filter(|(_, from, _)| charged >= *from);
     let untold = seat.meter.announce(window, reached().fold(0, |bits, (bit, ..)| bits | bit));
     for (.., what) in reached().filter(|(bit, ..)| untold & bit != 0) {
         grounds.tell(seat, news(what));

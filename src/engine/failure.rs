@@ -60,7 +60,7 @@ pub enum OnFailure {
 /// | [`check`](crate::Scope::check), [`check_cost`](crate::Scope::check_cost) | open |
 /// | [`record`](crate::Scope::record) | open: what was spent is counted in memory, never dropped |
 /// | [`try_charge`](crate::Scope::try_charge), [`reserve`](crate::Scope::reserve) and what extends a hold | closed |
-/// | paid resets | closed |
+/// | resets, [paid](crate::Scope::paid_reset) or [not](crate::Scope::reset) | closed |
 ///
 /// Settling a reservation never fails for this reason: the money has been spent.
 ///
@@ -109,7 +109,7 @@ impl FailurePolicy {
         Self { reserve, ..self }
     }
 
-    /// What paid resets do.
+    /// What resets do.
     pub fn reset(self, reset: OnFailure) -> Self {
         Self { reset, ..self }
     }

@@ -12,20 +12,24 @@ use crate::charge::{Flights, Grounds, News, Seat, What};
 use crate::clock::Clock;
 use crate::cost::{CostError, Usage};
 use crate::event::{BudgetName, Event, EventKind, Events, Standing};
+use crate::grants::Grants;
 use crate::holds::{Claim, Full, HoldId, Holds, NotClaimed};
 use crate::live::Live;
 use crate::policy::{Policy, Source};
 use crate::registry::Registry;
 use crate::report::Receipt;
 use crate::reservation::{DetachedHold, Hold, RefundError, Refunds, UnknownHold};
+use crate::reset::Resets;
 use crate::scope::{Members, Owner, Scope, ScopeError, Subjects};
 use crate::subject::{Subject, SubjectError};
 use crate::sync::{AtomicU64, Ordering, next_number};
 use crate::time::Timestamp;
 
+mod caps;
 mod failure;
 mod in_force;
 
+pub use caps::{CapChange, CapError};
 use failure::Health;
 pub use failure::{Component, FailurePolicy, OnFailure};
 pub(crate) use in_force::InForce;
@@ -78,6 +82,9 @@ pub(crate) struct Core {
     /// Active workflows, and allowances with a time-to-live.
     pub(crate) timed: Holds<dyn Owner>,
     pub(crate) active_workflows: AtomicU64,
+    /// Caps and top-ups of single budgets.
+    pub(crate) grants: Grants,
+    pub(crate) resets: Resets,
     /// The time-to-live of reservations that name none.
     pub(crate) hold_ttl: Option<Duration>,
     pub(crate) failure_policy: FailurePolicy,
@@ -260,6 +267,8 @@ impl EngineBuilder {
             holds: Holds::new(self.holds_max, self.remember_settled),
             timed: Holds::new(self.holds_max, Duration::ZERO),
             active_workflows: AtomicU64::new(0),
+            grants: Grants::default(),
+            resets: Resets::default(),
             hold_ttl: self.hold_ttl,
             failure_policy: self.failure_policy,
             health: Health::new(),
@@ -446,15 +455,14 @@ impl Engine {
     }
 
     /// The caps in force for a subject that the host says is in `groups`: for each limit on its kind, in the policy's order, the limit's
-    /// id, the cap and where it comes from.
+    /// id, the cap and where it comes from, top-ups of the current window included.
     ///
     /// # Errors
     /// When its kind is unknown to the policy.
     pub fn resolve(&self, subject: &Subject, groups: &[&str]) -> Result<Vec<(Box<str>, Cap, Source)>, ScopeError> {
         let in_force = self.core.live.get();
         crate::scope::known_kind(&in_force.policy, subject)?;
-        let resolved = in_force.policy.resolve(subject, groups);
-        Ok(resolved.into_iter().map(|(limit, cap, source)| (limit.id().into(), cap, source)).collect())
+        Ok(caps::resolved(&self.core, &in_force, subject, groups))
     }
 
     /// The instant on the engine's clock.

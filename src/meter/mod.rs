@@ -28,7 +28,7 @@ use crate::window::{Bounds, Window};
 use first_use::Opened;
 pub(crate) use rolling::Part;
 use rolling::Rolling;
-pub(crate) use rule::Gate;
+pub(crate) use rule::{Forgive, Gate};
 pub(crate) use slice::Slice;
 pub(crate) use word::{Layout, State};
 
@@ -52,6 +52,10 @@ pub(crate) struct Meter {
     /// Windows of even and of odd number, and the milestones, as bits, that a listener was told of in each: who is late with one of the window
     /// before is not lost to the newer one.
     announced: [AtomicU64; 2],
+    /// What resets took in the window, less what refunds of charges from before have asked for since.
+    forgiven: AtomicU64,
+    /// Which of the engine's resets was this budget's last one, from 1.
+    last_reset: AtomicU64,
     /// How many charges of this budget were undone because another budget of their scope had no room.
     undone: AtomicU32,
     /// 1 once a scope has this budget together with another one that can refuse: from then on its charges may be undone.
@@ -121,6 +125,8 @@ impl Meter {
             left: AtomicU64::new(unused),
             landed: AtomicU64::new(unused),
             announced: [AtomicU64::new(unused), AtomicU64::new(unused)],
+            forgiven: AtomicU64::new(unused),
+            last_reset: AtomicU64::new(0),
             undone: AtomicU32::new(0),
             joined: AtomicU8::new(0),
             layout,
@@ -200,12 +206,36 @@ impl Meter {
         self.admit_as(self.layout, now, amount, gate)
     }
 
+    /// [`Meter::admit_at`] by a gate that goes by the window that is charged. For budgets whose windows follow the clock.
+    pub(crate) fn admit_in(
+        &self,
+        slice: &Slice,
+        now: Timestamp,
+        amount: u64,
+        gate: impl Fn(i64) -> Gate,
+    ) -> Result<State, State> {
+        let (layout, now) = (self.layout, slice.index(now));
+        self.admit_by(layout, now, |state| {
+            rule::admit(layout, state, now, amount, gate(rule::effective(state, now).window))
+        })
+    }
+
     /// [`Meter::admit`] for callers that have the meter's layout at hand.
     #[allow(clippy::inline_always, reason = "measured: the common charge is one function this way")]
     #[inline(always)]
     pub(crate) fn admit_as(&self, layout: Layout, now: i64, amount: u64, gate: Gate) -> Result<State, State> {
-        let (before, after) =
-            transition(&self.word, layout, now, |state| rule::admit(layout, state, now, amount, gate))?;
+        self.admit_by(layout, now, |state| rule::admit(layout, state, now, amount, gate))
+    }
+
+    #[allow(clippy::inline_always, reason = "as above")]
+    #[inline(always)]
+    fn admit_by(
+        &self,
+        layout: Layout,
+        now: i64,
+        decide: impl FnMut(State) -> Result<State, State>,
+    ) -> Result<State, State> {
+        let (before, after) = transition(&self.word, layout, now, decide)?;
         if after.window != before.window {
             self.hand_over(before, after.window);
         }
@@ -226,18 +256,14 @@ impl Meter {
         }
     }
 
-    /// Brings what window `window` has charged, and nobody holds, from `before` to `after`.
-    pub(crate) fn adjust(&self, window: i64, before: u64, after: u64) -> Settled {
-        match &self.course {
-            Course::Rolling(rolling) => match after.checked_sub(before) {
-                Some(more) => rolling.settle(window, 0, more),
-                None => {
-                    rolling.undo(window, before - after, Part::Used);
-                    Settled::Late { charged: None }
-                }
-            },
-            Course::Clock | Course::Use(_) => self.change_in(window, before, after),
+    /// Charges `amount` more to a hold that window `window` admitted, whether it fits or not.
+    pub(crate) fn grow_hold(&self, window: i64, amount: u64) -> Settled {
+        if let Course::Rolling(rolling) = &self.course {
+            return rolling.grow_hold(window, amount);
         }
+        let grown = self.change_in(window, 0, amount);
+        self.hold(window, amount);
+        grown
     }
 
     fn change_in(&self, window: i64, before: u64, after: u64) -> Settled {
@@ -267,6 +293,61 @@ impl Meter {
         if taken.is_err() {
             change(&self.returned, layout, window, |state| rule::accumulate(layout, state, window, amount));
         }
+    }
+
+    /// Changes what was charged in window `window`, and is not held, from `before` to `after`. It was charged when the engine had carried out
+    /// `resets` resets: what a later one took is not taken a second time.
+    pub(crate) fn adjust(&self, window: i64, before: u64, after: u64, resets: u64) -> Settled {
+        // Pairs with the Release in `reset`.
+        let was_reset = self.last_reset.load(Ordering::Acquire) > resets;
+        let Course::Rolling(rolling) = &self.course else {
+            let less = before.saturating_sub(after);
+            let before = if was_reset { before - self.take_forgiven(window, less) } else { before };
+            return self.change_in(window, before, after);
+        };
+        match after.checked_sub(before) {
+            Some(more) => rolling.settle(window, 0, more),
+            None => {
+                // A rolling budget does not know which of its charges a reset took.
+                if !was_reset {
+                    rolling.undo(window, before - after, Part::Used);
+                }
+                Settled::Late { charged: None }
+            }
+        }
+    }
+
+    /// Resets window `window`, as the engine's reset number `reset`; says what was charged before and after, or `None` when the window has ended.
+    ///
+    /// What is held must stand still meanwhile, and nothing may be announced but the reset.
+    pub(crate) fn reset(&self, window: i64, much: Forgive, reset: u64) -> Option<(u64, u64)> {
+        let layout = self.layout;
+        let (before, after) = if let Course::Rolling(rolling) = &self.course {
+            rolling.reset(window, much)
+        } else {
+            let held = self.held_in(window);
+            let changed = transition(&self.word, layout, window, |state| {
+                rule::forgive(layout, state, window, much, held).ok_or(())
+            });
+            let (before, after) = changed.ok()?;
+            if before.window < window { (0, 0) } else { (before.amount, after.amount) }
+        };
+        if before > after {
+            change(&self.forgiven, layout, window, |state| rule::accumulate(layout, state, window, before - after));
+            // Release: who sees the number sees the amount.
+            self.last_reset.store(reset, Ordering::Release);
+        }
+        Some((before, after))
+    }
+
+    /// Takes up to `amount` out of what resets took in `window`; says how much.
+    fn take_forgiven(&self, window: i64, amount: u64) -> u64 {
+        let mut taken = 0;
+        change(&self.forgiven, self.layout, window, |state| {
+            taken = if state.window == window { amount.min(state.amount) } else { 0 };
+            rule::deduct(self.layout, state, window, taken)
+        });
+        taken
     }
 
     /// Takes back a charge that is not to be: like settling it at 0, and counted for those who look for traces of it.
@@ -316,6 +397,10 @@ impl Meter {
         if let Course::Rolling(rolling) = &self.course {
             return rolling.held(rolling.number(now.as_micros()));
         }
+        self.held_in(window)
+    }
+
+    fn held_in(&self, window: i64) -> u64 {
         let held = self.layout.unpack(self.held.load(Ordering::Acquire), window);
         if held.window == window { held.amount } else { 0 }
     }

@@ -34,7 +34,7 @@
 //! **A clock that jumped.** The budget's own numbers never go back, and no charge is ever renumbered. When a clock that had jumped ahead
 //! comes back, `skew` grows, so that its time stands for the number that the budget has reached.
 
-use super::rule::{self, Gate};
+use super::rule::{self, Forgive, Gate};
 use super::word::{Layout, State};
 use super::{MICROS_PER_YEAR, Settled, transition_from};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, spin_loop};
@@ -249,6 +249,20 @@ impl<const SLOTS: usize> Rolling<SLOTS> {
         }
     }
 
+    /// Charges `amount` more to what `number` holds, whether it fits or not; nothing if that has expired.
+    pub(crate) fn grow_hold(&self, number: i64, amount: u64) -> Settled {
+        let amount = amount.min(self.layout.saturated());
+        change(&self.total, WHOLE, 0, |state| State { amount: rule::add(WHOLE, state.amount, amount), ..state });
+        let (word, turn) = self.place(Part::Held, number);
+        let grown = transition(word, self.layout, turn, |state| {
+            let amount = rule::add(self.layout, state.amount, amount);
+            if state.window == turn { Ok(State { amount, ..state }) } else { Err(()) }
+        });
+        let added = grown.map(|(before, after)| after.amount - before.amount);
+        self.lower(amount - added.unwrap_or(0));
+        if added.is_ok() { Settled::Current { charged: self.charged() } } else { Settled::Late { charged: None } }
+    }
+
     /// Gives back at most `amount` of a part of what `number` charged, and returns how much: nothing if it has expired.
     ///
     /// [`Rolling::take_used`] may have taken a used amount already, and another one of its number would be given back in its stead. So a
@@ -276,6 +290,17 @@ impl<const SLOTS: usize> Rolling<SLOTS> {
         }
         self.lower(taken);
         taken
+    }
+
+    /// Resets what is used and counts in one of the budget's own numbers; says what was charged before and after.
+    pub(crate) fn reset(&self, number: i64, much: Forgive) -> (u64, u64) {
+        let most = match much {
+            Forgive::All => u64::MAX,
+            Forgive::UpTo(most) => most,
+        };
+        let taken = self.take_used(self.clocks(number), most);
+        let after = self.charged();
+        (after.saturating_add(taken), after)
     }
 
     /// What is held and counts at `now`.

@@ -67,6 +67,25 @@ pub(crate) fn settle(layout: Layout, state: State, window: i64, held: u64, actua
     Some(State { amount, ..state })
 }
 
+/// How much a reset takes from what is charged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Forgive {
+    All,
+    UpTo(u64),
+}
+
+/// Takes back what is charged in window `window`, never what is `held` there. A window that has nothing charged stays as it is; `None` when
+/// the state is of a later one.
+pub(crate) fn forgive(layout: Layout, state: State, window: i64, much: Forgive, held: u64) -> Option<State> {
+    let left = match (state.window.cmp(&window), much) {
+        (std::cmp::Ordering::Greater, _) => return None,
+        (std::cmp::Ordering::Less, _) => return Some(state),
+        (std::cmp::Ordering::Equal, Forgive::All) => 0,
+        (std::cmp::Ordering::Equal, Forgive::UpTo(most)) => subtract(layout, state.amount, most),
+    };
+    Some(State { amount: left.max(held.min(state.amount)), ..state })
+}
+
 /// Adds to the count of one window in a word of counts that only looks forward: a newer window starts at `amount`, an older one is
 /// forgotten.
 pub(crate) fn accumulate(layout: Layout, state: State, window: i64, amount: u64) -> State {
@@ -140,6 +159,28 @@ mod tests {
         assert_eq!(admit(layout(), full, 1, 1, Gate::Max(layout().saturated() - 1)), Err(full));
         assert_eq!(settle(layout(), full, 1, 5, 0), Some(full));
         assert_eq!(admit(layout(), full, 2, 1, Gate::Max(1)), Ok(State { window: 2, amount: 1 }));
+    }
+
+    #[test]
+    fn a_reset_takes_what_is_used_and_never_what_is_held() {
+        let after = |amount, much, held| {
+            forgive(layout(), State { window: 5, amount }, 5, much, held).map(|State { window: _, amount }| amount)
+        };
+        for amount in 0..6 {
+            for held in 0..=amount {
+                assert_eq!(after(amount, Forgive::All, held), Some(held), "{amount} {held}");
+                for most in 0..8 {
+                    let lowered = amount.saturating_sub(most).max(held);
+                    assert_eq!(after(amount, Forgive::UpTo(most), held), Some(lowered), "{amount} {most} {held}");
+                }
+            }
+        }
+        let full = layout().saturated();
+        assert_eq!(after(full, Forgive::UpTo(7), 3), Some(full), "what it was is not known");
+        assert_eq!(after(full, Forgive::All, 3), Some(3));
+        let state = State { window: 5, amount: 4 };
+        assert_eq!(forgive(layout(), state, 6, Forgive::All, 0), Some(state), "an unused window stays so");
+        assert_eq!(forgive(layout(), state, 4, Forgive::All, 0), None, "a window that has ended");
     }
 
     #[test]

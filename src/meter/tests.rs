@@ -116,6 +116,37 @@ fn a_budget_made_at_the_epoch_starts_fresh_today() {
 }
 
 #[test]
+fn a_reset_leaves_holds_and_later_windows_alone() {
+    let meter = meter();
+    meter.admit(10, 70, Gate::Max(100)).unwrap();
+    meter.admit(10, 20, Gate::Max(100)).unwrap();
+    meter.hold(10, 20);
+    assert_eq!(meter.reset(10, Forgive::All, 1), Some((90, 20)));
+    assert_eq!(meter.reset(10, Forgive::All, 2), Some((20, 20)), "nothing is left to take");
+    meter.settle(10, 20, 25);
+    assert_eq!(meter.peek(10).amount, 25);
+    assert_eq!(meter.reset(11, Forgive::All, 3), Some((0, 0)), "an unused window");
+    meter.admit(12, 5, Gate::Open).unwrap();
+    assert_eq!((meter.reset(10, Forgive::All, 4), meter.peek(12).amount), (None, 5));
+}
+
+#[test]
+fn what_a_reset_took_is_not_given_back_again() {
+    let meter = meter();
+    meter.admit(10, 60, Gate::Open).unwrap();
+    meter.reset(10, Forgive::UpTo(50), 1).unwrap();
+    meter.admit(10, 40, Gate::Open).unwrap();
+    // Charged before the reset, 60 in all: 50 of it are gone.
+    meter.adjust(10, 45, 0, 0);
+    assert_eq!(meter.peek(10).amount, 50);
+    meter.adjust(10, 15, 0, 0);
+    assert_eq!(meter.peek(10).amount, 40);
+    // Charged after it.
+    meter.adjust(10, 30, 0, 1);
+    assert_eq!(meter.peek(10).amount, 10);
+}
+
+#[test]
 fn a_saturated_count_stays_after_its_window_has_ended() {
     let meter = meter();
     meter.admit(10, u64::MAX, Gate::Open).unwrap();

@@ -12,8 +12,11 @@ use crate::window::{Window, WindowError, ZoneError};
 mod json;
 #[cfg(any(feature = "toml", feature = "json"))]
 mod read;
+mod resets;
 #[cfg(feature = "toml")]
 mod toml;
+
+pub use resets::{Guard, PaidReset};
 
 /// What happens to an amount that a limit has no room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -62,6 +65,8 @@ pub enum GroupChoice {
 /// Where the cap of a budget comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
+    /// The subject's own cap, set while the engine runs: [`Engine::set_override`](crate::Engine::set_override).
+    Override,
     /// The subject's own entry.
     Subject,
     /// The entry of this group.
@@ -233,6 +238,7 @@ pub struct Policy {
     pub(crate) kinds: BTreeSet<Box<str>>,
     members: HashMap<Subject, Vec<Box<str>>>,
     pub(crate) limits: Vec<Limit>,
+    resets: Vec<PaidReset>,
     pub(crate) rates: Rates,
 }
 
@@ -274,6 +280,11 @@ impl Policy {
     /// The limits, in the policy's order: the first that is violated is the one that a refusal names first.
     pub fn limits(&self) -> &[Limit] {
         &self.limits
+    }
+
+    /// The resets that subjects can buy, in declared order. The limits that count them come last in [`Policy::limits`].
+    pub fn resets(&self) -> &[PaidReset] {
+        &self.resets
     }
 
     /// The declared resources and their units, in declared order.
@@ -339,6 +350,7 @@ pub struct PolicyBuilder {
     kinds: Vec<Box<str>>,
     groups: Vec<(Box<str>, Vec<Box<str>>)>,
     limits: Vec<Limit>,
+    resets: Vec<PaidReset>,
     rates: Rates,
 }
 
@@ -367,6 +379,12 @@ impl PolicyBuilder {
         self
     }
 
+    /// Adds a reset that subjects can buy.
+    pub fn reset(mut self, reset: PaidReset) -> Self {
+        self.resets.push(reset);
+        self
+    }
+
     /// Sets the tables by which usage is turned into amounts. Without them whatever is unknown is refused.
     pub fn rates(mut self, rates: Rates) -> Self {
         self.rates = rates;
@@ -385,7 +403,7 @@ impl PolicyBuilder {
         })
     }
 
-    fn assemble(self) -> Result<Policy, Fault> {
+    fn assemble(mut self) -> Result<Policy, Fault> {
         let mut kinds = BTreeSet::new();
         for (index, (name, _)) in self.resources.iter().enumerate() {
             let place = || Place::Resource(name.clone());
@@ -409,7 +427,9 @@ impl PolicyBuilder {
             }
             kinds.insert(limit.kind.clone());
         }
-        Ok(Policy { resources: self.resources, kinds, members, limits: self.limits, rates: self.rates })
+        resets::assemble(&self.resets, &mut self.limits, &mut self.resources)?;
+        let Self { resources, limits, resets, rates, .. } = self;
+        Ok(Policy { resources, kinds, members, limits, resets, rates })
     }
 }
 
@@ -493,6 +513,7 @@ enum Place {
     Kind(usize),
     Group { name: Box<str>, member: Option<usize> },
     Limit { index: usize, field: &'static str, entry: Option<Box<str>> },
+    Reset { index: usize, field: &'static str },
 }
 
 impl fmt::Display for Place {
@@ -504,6 +525,7 @@ impl fmt::Display for Place {
             Self::Group { name, member: Some(index) } => write!(f, "groups.{}[{index}]", key(name)),
             Self::Limit { index, field, entry: None } => write!(f, "limits[{index}].{field}"),
             Self::Limit { index, field, entry: Some(entry) } => write!(f, "limits[{index}].{field}.{}", key(entry)),
+            Self::Reset { index, field } => write!(f, "resets[{index}].{field}"),
         }
     }
 }
@@ -602,6 +624,24 @@ pub enum PolicyCause {
         /// The limit's kind.
         kind: Box<str>,
     },
+    /// A paid reset of, or one that lowers, a limit that the policy does not have.
+    UnknownLimit {
+        /// The id.
+        limit: Box<str>,
+        /// The ids that there are.
+        known: Vec<Box<str>>,
+    },
+    /// A paid reset that lowers a limit which does not contain the one that is reset.
+    CannotLower {
+        /// The limit that is reset.
+        limit: Box<str>,
+        /// The limit that should be lowered.
+        lowers: Box<str>,
+        /// What is in the way.
+        why: &'static str,
+    },
+    /// A paid reset that is paid in a resource on which there is no hard limit: it would be free.
+    NothingPays(Box<str>),
     /// A warning percentage outside 1 to 100.
     Percent(Box<str>),
     /// A time zone that does not exist, or one other than UTC without the feature `time-zones`.
@@ -628,6 +668,15 @@ impl fmt::Display for PolicyCause {
             }
             Self::Subject(error) => error.fmt(f),
             Self::WrongKind { subject, kind } => write!(f, "{subject:?} is not of the limit's kind, {kind:?}"),
+            Self::UnknownLimit { limit, known } => {
+                write!(f, "there is no limit {limit:?}; known: {}", known.join(", "))
+            }
+            Self::CannotLower { limit, lowers, why } => {
+                write!(f, "a reset of {limit} cannot lower {lowers}: {why}")
+            }
+            Self::NothingPays(resource) => {
+                write!(f, "no hard limit is on {resource:?}: a reset paid in it would be free")
+            }
             Self::Percent(found) => write!(f, "a warning is a percentage from 1 to 100, not {found}"),
             Self::TimeZone(error) => error.fmt(f),
         }

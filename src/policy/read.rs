@@ -6,6 +6,8 @@ use crate::cost::{Price, Rates, Rounding, TokenClass, Unknown, Weights};
 use crate::time::Timestamp;
 use crate::window::{TimeOfDay, Weekday, Window, Zone};
 
+mod resets;
+
 /// A value of a document and the line it stands in, counted from 1.
 pub(super) struct Node {
     pub(super) line: usize,
@@ -101,7 +103,7 @@ pub(super) fn policy(document: &Node) -> Read<Policy> {
     let entries = root.entries()?;
     let find = |name: &str| entries.iter().find(|(key, _)| *key == name).map(|(_, at)| at.clone());
     for (name, at) in &entries {
-        const KNOWN: &[&str] = &["resources", "kinds", "cost", "prices", "groups", "limits"];
+        const KNOWN: &[&str] = &["resources", "kinds", "cost", "prices", "groups", "limits", "resets"];
         if !KNOWN.contains(name) {
             return Err(at.unknown_key(name, KNOWN));
         }
@@ -132,6 +134,9 @@ pub(super) fn policy(document: &Node) -> Read<Policy> {
     for at in find("limits").map_or(Ok(Vec::new()), |at| at.items())? {
         builder = builder.limit(limit(&at, &units)?);
     }
+    for at in find("resets").map_or(Ok(Vec::new()), |at| at.items())? {
+        builder = builder.reset(resets::reset(&at, &units)?);
+    }
     assemble(builder, &root)
 }
 
@@ -148,6 +153,7 @@ fn assemble(builder: PolicyBuilder, root: &At<'_>) -> Read<Policy> {
                 .into_iter()
                 .chain(entry.as_deref().map(ToOwned::to_owned))
                 .collect(),
+            Place::Reset { index, field } => vec!["resets".into(), index.to_string(), (*field).to_owned()],
         };
         let node = segments.iter().try_fold(root.node, |node, segment| match &node.value {
             Value::Table(entries) => entries.iter().find(|(name, _)| name == segment).map(|(_, node)| node),

@@ -79,6 +79,8 @@ struct Grown {
 struct Settlement {
     number: u64,
     at: Timestamp,
+    /// How many resets the engine had carried out.
+    resets: u64,
     charged: Cost,
     overages: SmallVec<[Overage; 0]>,
     late: bool,
@@ -347,8 +349,7 @@ impl Hold {
         let mut grown = self.grown.lock();
         self.state.fetch_or(GROWN, Ordering::AcqRel);
         let flight = part.plan.flight();
-        part.change(part.plan.core.now(), Before::Charged(&Cost::nothing()), &part.cost, &mut Overages::new());
-        part.mark_held();
+        part.grow();
         drop(flight);
         grown.get_or_insert_default().extensions.push(part);
         drop(grown);
@@ -358,10 +359,11 @@ impl Hold {
     /// Brings what a committed hold charged from `before` to `after`.
     pub(crate) fn correct(&self, before: &Cost, after: &Cost) {
         let grown = self.grown.lock();
+        let resets = self.settlement.get().map_or(0, |settlement| settlement.resets);
         self.with_shares(grown.as_deref(), |shares| {
             let (from, to) = (shared(shares, before), shared(shares, after));
             let changes = shares.iter().zip(&from).zip(&to);
-            let changes = changes.map(|((share, from), to)| (share.part, Before::Charged(from), to));
+            let changes = changes.map(|((share, from), to)| (share.part, Before::Charged(from, resets), to));
             self.change(changes, after.clone())
         });
         drop(grown);
@@ -436,11 +438,13 @@ impl Hold {
         let grown = self.grown.lock();
         let mut settlement = self.with_shares(grown.as_deref(), |shares| {
             let total = actual.charged(&total_held(shares));
-            let charged = self.settlement.get().map_or_else(Cost::nothing, |settlement| settlement.charged.clone());
+            let first = self.settlement.get();
+            let (charged, resets) = first.map_or_else(Default::default, |first| (first.charged.clone(), first.resets));
             let (from, to) = (shared(shares, &charged), shared(shares, &total));
             let changes = shares.iter().zip(&from).zip(&to);
-            let changes = changes.map(|((share, from), to)| (share.part, Before::Charged(from), to));
-            self.change(changes, total.clone())
+            let changes = changes.map(|((share, from), to)| (share.part, Before::Charged(from, resets), to));
+            // A refund goes by the earlier of the two charges.
+            Settlement { resets, ..self.change(changes, total.clone()) }
         });
         drop(grown);
         settlement.late = true;
@@ -473,11 +477,12 @@ impl Hold {
             late |= part.change(at, before, after, &mut overages);
         }
         let overages = overages.into_iter().map(|(_, overage)| overage).collect();
-        Settlement { number: unique_number(), at, charged, overages, late }
+        let resets = self.first.plan.core.resets.done();
+        Settlement { number: unique_number(), at, resets, charged, overages, late }
     }
 
     fn receipt(&self, settlement: &Settlement) -> Receipt {
-        let Settlement { number, at, charged, overages, late } = settlement;
+        let Settlement { number, at, resets, charged, overages, late } = settlement;
         let grown = (self.state.load(Ordering::Acquire) & GROWN != 0).then(|| self.grown.lock());
         let parts = self.with_shares(grown.as_ref().and_then(|grown| grown.as_deref()), |shares| {
             let costs = shared(shares, charged);
@@ -492,6 +497,7 @@ impl Hold {
         Receipt {
             number: *number,
             at: *at,
+            resets: *resets,
             charged: charged.clone(),
             overages: overages.clone(),
             late: *late,

@@ -42,7 +42,7 @@ impl Part {
             let (from, to) = (from.unwrap_or(0), to.unwrap_or(0));
             let settled = match before {
                 Before::Held(_) => seat.meter.settle(window, from, to),
-                Before::Charged(_) => seat.meter.adjust(window, from, to),
+                Before::Charged(_, resets) => seat.meter.adjust(window, from, to, resets),
             };
             let charged = match settled {
                 Settled::Current { charged } => Some(charged),
@@ -54,7 +54,7 @@ impl Part {
             if let Some(charged) = charged {
                 seat.tell_counted(&*self.plan.core, at, (window, charged), to.saturating_sub(from));
             }
-            let overage = charged.and_then(|charged| self.plan.overage(index, charged));
+            let overage = charged.and_then(|charged| self.plan.overage(index, window, charged));
             // A budget is told of once; a later part may have given its window room again.
             let told_anew = |earlier: &(i64, Overage)| overage.is_some() || earlier.0 == window;
             overages.retain(|earlier| !(self.plan.is_about(index, &earlier.1) && told_anew(earlier)));
@@ -65,11 +65,14 @@ impl Part {
 }
 
 impl Part {
-    /// Marks what it has charged as held.
-    pub(super) fn mark_held(&self) {
+    /// Charges what it is to hold, whether it fits or not.
+    pub(super) fn grow(&self) {
+        let core = &*self.plan.core;
         for (seat, &window) in self.plan.seats.iter().zip(&self.windows) {
-            if let Some(amount @ 1..) = self.cost.amount(seat.resource) {
-                seat.meter.hold(window, amount);
+            if let Some(amount @ 1..) = self.cost.amount(seat.resource)
+                && let Settled::Current { charged } = seat.meter.grow_hold(window, amount)
+            {
+                seat.tell_counted(core, core.now(), (window, charged), amount);
             }
         }
     }
@@ -80,13 +83,13 @@ impl Part {
 pub(super) enum Before<'a> {
     /// It is held: changing it settles.
     Held(&'a Cost),
-    /// It was charged when the hold expired.
-    Charged(&'a Cost),
+    /// It was charged when the hold expired, after so many of the engine's resets.
+    Charged(&'a Cost, u64),
 }
 
 impl<'a> Before<'a> {
     fn cost(self) -> &'a Cost {
-        let (Self::Held(cost) | Self::Charged(cost)) = self;
+        let (Self::Held(cost) | Self::Charged(cost, _)) = self;
         cost
     }
 }

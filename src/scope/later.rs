@@ -74,3 +74,79 @@ impl Drop for Turn {
         let _left = WAITING.try_with(|waiting| waiting.borrow_mut().take());
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::Weak;
+
+    use super::super::owner::Gate;
+    use super::*;
+    use crate::subject::Subject;
+    use crate::sync::{AtomicU32, Ordering};
+
+    /// Tells the one above it when it is told, and keeps it.
+    struct Link {
+        gate: Gate,
+        above: Option<Arc<dyn Owner>>,
+        told: Arc<AtomicU32>,
+        subject: Subject,
+        fails: bool,
+    }
+
+    impl Owner for Link {
+        fn gate(&self) -> &Gate {
+            &self.gate
+        }
+
+        fn subject(&self) -> &Subject {
+            &self.subject
+        }
+
+        fn changed(&self, standing: Standing) {
+            self.told.fetch_add(1, Ordering::AcqRel);
+            if let Some(above) = &self.above {
+                tell(above, standing);
+            }
+            assert!(!self.fails, "expected: the link fails");
+        }
+
+        fn end(&self) {}
+    }
+
+    impl Drop for Link {
+        fn drop(&mut self) {
+            let above = self.above.take().map(|owner| Owned { owner, only: None, of: Vec::new() });
+            forget(above.into_iter().collect());
+        }
+    }
+
+    fn chain(links: u32, fails: bool) -> (Arc<dyn Owner>, Weak<dyn Owner>, Arc<AtomicU32>) {
+        let told = Arc::new(AtomicU32::new(0));
+        let link = |above| {
+            let (gate, told, subject) = (Gate::new(), Arc::clone(&told), Subject::global());
+            Arc::new(Link { gate, above, told, subject, fails }) as Arc<dyn Owner>
+        };
+        let top = link(None);
+        let watched = Arc::downgrade(&top);
+        ((1..links).fold(top, |above, _| link(Some(above))), watched, told)
+    }
+
+    #[test]
+    fn a_chain_of_any_length_is_told_and_dropped_on_a_small_stack() {
+        let (bottom, top, told) = chain(200_000, false);
+        tell(&bottom, bottom.gate().touch());
+        assert_eq!(told.load(Ordering::Acquire), 200_000);
+        drop(bottom);
+        assert!(top.upgrade().is_none());
+    }
+
+    #[test]
+    fn a_panic_on_the_way_does_not_end_all_turns() {
+        let (bottom, _, _) = chain(3, true);
+        let telling = || tell(&bottom, bottom.gate().touch());
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(telling)).is_err());
+        let (bottom, _, told) = chain(3, false);
+        tell(&bottom, bottom.gate().touch());
+        assert_eq!(told.load(Ordering::Acquire), 3);
+    }
+}

@@ -22,6 +22,7 @@ use crate::time::Timestamp;
 use crate::window::Window;
 
 mod error;
+mod in_order;
 mod later;
 mod owner;
 mod plan;
@@ -290,16 +291,18 @@ impl Scope {
             return Err(RecordError::Degraded(component));
         }
         let now = self.core.clock.now();
+        // Read before the charge: a reset that comes between takes it for one of before, which gives nothing back twice.
+        let resets = self.core.resets.done();
         let mut overages = SmallVec::new();
         let mut windows = Windows::from_elem(0, plan.seats.len());
         charge::record(&plan.seats, &*self.core, &cost, now, |seat, window, charged| {
             windows[seat] = window;
-            overages.extend(plan.overage(seat, charged));
+            overages.extend(plan.overage(seat, window, charged));
         });
         plan.tell(Gate::touch);
         let degraded = plan.degraded.is_some();
         let parts = SmallVec::from_iter([Charged { plan: Arc::clone(&plan), windows, cost: cost.clone() }]);
-        Ok(Receipt { number: unique_number(), at: now, charged: cost, overages, late: false, degraded, parts })
+        Ok(Receipt { number: unique_number(), at: now, resets, charged: cost, overages, late: false, degraded, parts })
     }
 
     /// The largest amount of one resource that would be admitted now.
@@ -388,7 +391,7 @@ impl Scope {
     }
 
     #[inline]
-    fn plan(&self) -> Result<Loan<'_, Plan>, ScopeError> {
+    pub(crate) fn plan(&self) -> Result<Loan<'_, Plan>, ScopeError> {
         let version = self.core.live.version();
         self.plan.get(|plan| plan.version == version, || Plan::resolve(&self.core, &self.members))
     }

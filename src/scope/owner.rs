@@ -244,3 +244,35 @@ impl fmt::Display for Ended {
 }
 
 impl std::error::Error for Ended {}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gate_counts_each_kind_apart() {
+        let gate = Gate::new();
+        assert!(!gate.standing().is_forsaken(), "it has a user");
+        gate.enter().unwrap();
+        assert!(!gate.standing().is_quiet() && gate.standing().is_settled());
+        let held = gate.leave_open();
+        assert!(held.is_quiet() && !held.is_settled());
+        assert!(!gate.drop_user().is_forsaken(), "a hold is open");
+        gate.enter().unwrap();
+        assert!(!gate.settle().is_forsaken(), "a charge is on its way");
+        assert!(gate.leave().is_forsaken());
+    }
+
+    #[test]
+    fn a_closed_gate_lets_nobody_in_and_closes_once() {
+        let gate = Gate::new();
+        gate.enter().unwrap();
+        let standing = gate.close().unwrap();
+        assert!(standing.has_ended() && !standing.is_quiet());
+        assert!(gate.close().is_none());
+        assert!(gate.enter().is_err());
+        let last = gate.leave();
+        assert!(last.has_ended() && last.is_quiet(), "who was in comes out");
+        assert!(gate.drop_user().is_forsaken(), "the end is no user");
+    }
+}

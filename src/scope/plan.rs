@@ -184,7 +184,12 @@ impl Plan {
             for (((order, (rule, limit)), (_, cap, _)), meter) in limits.into_iter().zip(meters) {
                 let enforcement = if opened { open(rule.enforced()) } else { rule.enforced() };
                 let called = (Arc::clone(&limit.label), subject.clone());
-                seats.push((order, Seat::new(meter, called, limit.resource, rule.window(), (cap, enforcement))));
+                let grant = core.grants.of(subject, limit.rule.0);
+                let cap = grant.and_then(|grant| grant.cap).unwrap_or(cap);
+                let seat = Seat::new(meter, called, limit.resource, rule.window(), (cap, enforcement));
+                let extra = grant.and_then(|grant| grant.extra);
+                seats
+                    .push((order, extra.into_iter().fold(seat, |seat, (window, extra)| seat.topped_up(window, extra))));
             }
         }
         // Stable: within a limit they stay in the order of the subjects.
@@ -308,11 +313,11 @@ impl Plan {
         Some(Refusal::new(primary, violations.collect(), refused.now))
     }
 
-    /// What seat `index` reports when `charged` is more than its max.
-    pub(crate) fn overage(&self, index: usize, charged: u64) -> Option<Overage> {
+    /// What seat `index` reports when `charged` is more than its max in `window`.
+    pub(crate) fn overage(&self, index: usize, window: i64, charged: u64) -> Option<Overage> {
         let seat = &self.seats[index];
         let charged = seat.meter.layout().shown(charged);
-        let above = charged.checked_sub(seat.cap.max()?).filter(|above| *above > 0)?;
+        let above = charged.checked_sub(seat.cap_in(window).max()?).filter(|above| *above > 0)?;
         Some(Overage { limit: Arc::clone(&seat.label.limit), subject: seat.subject.clone(), above })
     }
 
@@ -340,6 +345,7 @@ fn seat_usage(seat: &Seat, at: Timestamp, past: bool) -> Option<BudgetUsage> {
         let state = seat.peek(at);
         (state.window, state.amount)
     };
+    let cap = seat.cap_in(window);
     let has_ended = past && seat.meter.state(window).window > window;
     let held = if has_ended { 0 } else { seat.meter.held(window, at).min(charged) };
     Some(BudgetUsage {
@@ -348,11 +354,11 @@ fn seat_usage(seat: &Seat, at: Timestamp, past: bool) -> Option<BudgetUsage> {
         resource: Arc::clone(&label.resource),
         unit: label.unit,
         window: seat.window,
-        cap: seat.cap,
+        cap,
         used: if charged >= layout.saturated() { u64::MAX } else { charged - held },
         held: if charged >= layout.saturated() { 0 } else { held },
         bounds: seat.bounds(window, at),
-        status: Status::of(layout.shown(charged), seat.cap, &label.warn),
+        status: Status::of(layout.shown(charged), cap, &label.warn),
     })
 }
 

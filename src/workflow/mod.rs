@@ -416,3 +416,6 @@ impl fmt::Debug for Workflow {
             .finish()
     }
 }
+
+#[cfg(all(test, loom))]
+mod loom_tests;

@@ -113,7 +113,7 @@ impl Spending {
         let subject = user_subject(user)?;
         let resolved = self.engine.resolve(&subject, &groups).map_err(|error| error.to_string())?;
         let (cap, source) = match resolved.into_iter().next() {
-            Some((_, cap, Source::Subject)) => (cap, "user"),
+            Some((_, cap, Source::Override | Source::Subject)) => (cap, "user"),
             Some((_, cap, Source::Group(_))) => (cap, "group"),
             Some((_, cap, Source::Default)) => (cap, "default"),
             None => (Cap::Unlimited, "disabled"),

@@ -14,8 +14,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
 use crate::amount::{Cap, Cost, Resource};
 use crate::engine::Core;
 use crate::holds::{HoldId, Keep};
@@ -25,7 +23,7 @@ use crate::scope::{
     Carried, ChargeError, Covered, Ended, Gate, Members, Owned, Owner, Scope, ScopeError, Standing, Subjects,
 };
 use crate::subject::{Subject, SubjectError};
-use crate::sync::{AtomicU8, Ordering, unique_number, yield_now};
+use crate::sync::{AtomicU8, Mutex, Ordering, unique_number, yield_now};
 use crate::time::Timestamp;
 use crate::window::Window;
 
@@ -430,3 +428,6 @@ impl fmt::Debug for Allowance {
         debug.field("ended", &self.pool.gate.standing().has_ended()).finish()
     }
 }
+
+#[cfg(all(test, loom))]
+mod loom_tests;
