@@ -37,10 +37,13 @@ assert_eq!(user.usage()?[0].used, 99_998_000_000);
 let unpriced = engine.cost(&Usage::new().model("in-house").with(TokenClass::Input, 500))?;
 assert!(unpriced.is_unpriced());
 
-// An override, while calls run. A wrong one is refused whole, and the old policy stays.
-let raised = text.replace(r#""user:u-18" = "50""#, r#""user:u-18" = "50", "user:u-2" = "150""#);
-engine.set_policy(Policy::from_toml(&raised)?);
+// An override, while calls run: for one user, or for everybody by another policy. What has been spent stays.
+engine.set_override(&Subject::new("user", "u-2")?, "chat-spend", Some(dollars("150")?))?;
+assert_eq!(limit_of("u-2", &[])?, (dollars("150")?, Source::Override));
+engine.set_policy(Policy::from_toml(&text.replace(r#"max = "100""#, r#"max = "120""#))?);
+assert_eq!(limit_of("u-3", &[])?, (dollars("120")?, Source::Default));
 assert_eq!((user.usage()?[0].cap, user.usage()?[0].used), (dollars("150")?, 99_998_000_000));
+// A wrong policy is refused whole, and the one in force stays.
 assert!(Policy::from_toml(&text.replace("\"month\"", "\"fortnight\"")).is_err());
 
 Ok(())
