@@ -5,6 +5,12 @@ use std::str::FromStr;
 
 use smallvec::SmallVec;
 
+#[cfg(feature = "json")]
+mod json;
+
+#[cfg(feature = "json")]
+pub use json::CapValueError;
+
 /// Nano-dollars in one dollar: amounts of a [`Unit::Usd`] resource are counted in these.
 pub const NANOS_PER_USD: u64 = 1_000_000_000;
 

@@ -109,7 +109,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `toml` | `Policy::from_toml` |
-//! | `json` | `Policy::from_json`, `Refusal::to_json` |
+//! | `json` | `Policy::from_json`, `Cap::from_json`, `Refusal::to_json` |
 //! | `time-zones` | [`Zone`]s other than UTC |
 //! | `prices` | `PriceTable`: the price files of `LiteLLM` and genai-prices |
 //! | `usage` | `UsageApi` and `UsageStream`: what providers report in replies and streams |
@@ -159,6 +159,8 @@ pub use adapters::prices::{ListedPrice, PriceFault, PriceFileError, PriceTable, 
 #[cfg(feature = "usage")]
 pub use adapters::usage::{EVENT_BYTES_MAX, ReportedUsage, StreamEnd, UsageApi, UsageError, UsageStream};
 pub use allowance::Allowance;
+#[cfg(feature = "json")]
+pub use amount::CapValueError;
 pub use amount::{AmountError, Cap, Cost, NANOS_PER_USD, Ratio, Resource, Unit};
 pub use clock::{Clock, ManualClock, TimeSource};
 pub use cost::{

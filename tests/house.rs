@@ -164,3 +164,35 @@ fn every_relaxed_ordering_says_why() {
     }
     assert!(silent.is_empty(), "{}", silent.join("\n"));
 }
+
+/// The ids of known defects, by series, and how many there are of each.
+const DEFECTS: [(char, u32); 6] = [('A', 15), ('S', 17), ('C', 9), ('H', 16), ('D', 11), ('L', 4)];
+
+#[test]
+fn every_known_defect_has_a_test_that_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
+    let table = read("docs/internals/defects.md");
+    let cases: String = fs::read_dir(root.join("tests/cases"))
+        .expect("there are cases")
+        .map(|entry| fs::read_to_string(entry.expect("a file").path()).expect("text"))
+        .collect();
+    let exists = |shown_by: &str| match shown_by.trim_matches('`').split_once("::") {
+        Some((file, function)) => read(file).contains(&format!("fn {function}(")),
+        None => cases.contains(&format!("\"{shown_by}\"")),
+    };
+    let mut faults = Vec::new();
+    for (series, count) in DEFECTS {
+        for number in 1..=count {
+            let id = format!("B-{series}{number}");
+            let row = table.lines().find(|line| line.starts_with(&format!("| {id} |")));
+            let tests = row.and_then(|row| row.trim_end_matches(" |").rsplit(" | ").next()).unwrap_or_default();
+            // Words in brackets are remarks.
+            let tests: Vec<&str> = tests.split(" (").next().unwrap_or_default().split(", ").collect();
+            faults.extend(
+                tests.iter().filter(|test| test.is_empty() || !exists(test)).map(|test| format!("{id}: {test:?}")),
+            );
+        }
+    }
+    assert!(faults.is_empty(), "not there:\n{}", faults.join("\n"));
+}

@@ -1,8 +1,8 @@
 //! Policies from text: what is read, and that each fault is refused with its line, key and cause.
 
 use encumber::{
-    Cap, Cost, Enforcement, Engine, GroupChoice, ManualClock, Policy, PolicyCause, PolicyError, Subject, Timestamp,
-    TokenClass, Unit, Usage, Warn, Weekday, Window, WindowError, ZoneError,
+    Cap, ChargeError, Cost, Enforcement, Engine, GroupChoice, ManualClock, Policy, PolicyCause, PolicyError, Source,
+    Subject, Subjects, Timestamp, TokenClass, Unit, Usage, Warn, Weekday, Window, WindowError, ZoneError,
 };
 
 #[cfg(feature = "time-zones")]
@@ -349,6 +349,101 @@ fn what_a_new_policy_does_not_know_is_refused() {
     let other = Engine::new(Policy::from_toml(FULL).unwrap());
     assert!(scope.try_charge(other.resource("tokens").unwrap().of(1)).is_err(), "another engine's resource");
     assert!(scope.try_charge(Cost::nothing()).is_ok());
+}
+
+const EXEMPT: &str = r#"
+exempt        = ["user:4"]
+exempt_groups = ["staff"]
+
+[resources]
+calls = "count"
+
+[groups]
+staff = ["user:5"]
+
+[[limits]]
+id       = "user-day"
+subject  = "user"
+resource = "calls"
+window   = "day"
+max      = 1
+subjects = { "user:4" = 0 }
+
+[[limits]]
+id       = "agent"
+subject  = "agent"
+resource = "calls"
+window   = "lifetime"
+max      = 3
+"#;
+
+#[test]
+fn exempt_subjects_are_counted_and_never_refused_by_limits_on_them() {
+    let engine = Engine::new(Policy::from_toml(EXEMPT).unwrap());
+    let calls = engine.resource("calls").unwrap();
+    for (name, groups) in [("user:4", &[][..]), ("user:5", &[]), ("user:6", &["staff"])] {
+        let scope = engine.scope_of(Subjects::new().in_groups(name, groups.iter().copied()).unwrap()).unwrap();
+        scope.try_charge(calls.of(5)).unwrap();
+        scope.record(calls.of(2)).unwrap();
+        let hold = scope.reserve(calls.of(3)).unwrap();
+        let usage = &scope.usage().unwrap()[0];
+        assert_eq!((usage.used, usage.held, usage.cap), (7, 3, Cap::Unlimited), "{name}");
+        hold.release().unwrap();
+        let resolved = engine.resolve(&name.parse().unwrap(), groups).unwrap();
+        assert_eq!(resolved, [("user-day".into(), Cap::Unlimited, Source::Exempt)], "{name}");
+    }
+    let other = engine.scope(["user:6"]).unwrap();
+    assert!(other.try_charge(calls.of(1)).is_err(), "it is over: what it used as a member counts");
+    assert_eq!(other.usage().unwrap()[0].used, 7);
+}
+
+#[test]
+fn an_exempt_subject_does_not_lift_limits_on_others_or_what_is_unknown() {
+    let engine = Engine::new(Policy::from_toml(EXEMPT).unwrap());
+    let calls = engine.resource("calls").unwrap();
+    let scope = engine.scope(["user:4", "agent:a"]).unwrap();
+    scope.try_charge(calls.of(3)).unwrap();
+    let ChargeError::Refused(refusal) = scope.try_charge(calls.of(1)).unwrap_err() else { panic!("a refusal") };
+    assert_eq!((refusal.violations().count(), &*refusal.primary().limit), (1, "agent"));
+    assert_eq!(scope.usage().unwrap()[0].used, 3, "all or none");
+    assert!(engine.resource("cals").is_err() && engine.scope(["usr:4"]).is_err());
+    engine.set_override(&"user:4".parse().unwrap(), "user-day", Some(Cap::Max(3))).unwrap();
+    assert!(engine.scope(["user:4"]).unwrap().try_charge(calls.of(1)).is_err(), "an operator's word goes before it");
+    let other = Engine::new(Policy::from_toml(EXEMPT).unwrap()).resource("calls").unwrap();
+    assert!(matches!(engine.scope(["user:4"]).unwrap().try_charge(other.of(1)), Err(ChargeError::UnknownResource(_))));
+}
+
+#[test]
+fn exemption_can_come_and_go_while_holds_are_open() {
+    let engine = Engine::new(Policy::from_toml(EXEMPT).unwrap());
+    let calls = engine.resource("calls").unwrap();
+    let scope = engine.scope(["user:7"]).unwrap();
+    let before = scope.reserve(calls.of(1)).unwrap();
+    engine.set_policy(Policy::from_toml(&EXEMPT.replace("user:4", "user:7")).unwrap());
+    let while_exempt = scope.reserve(calls.of(1)).unwrap();
+    before.release().unwrap();
+    engine.set_policy(Policy::from_toml(EXEMPT).unwrap());
+    assert!(scope.try_charge(calls.of(1)).is_err(), "the place that was taken meanwhile is still taken");
+    while_exempt.release().unwrap();
+    assert_eq!(scope.usage().unwrap()[0].charged(), 0);
+    scope.try_charge(calls.of(1)).unwrap();
+}
+
+#[test]
+fn exempt_entries_are_checked() {
+    for (entry, replacement, expected) in [
+        ("\"user:4\"]", "\"user:4\", \"usr:4\"]", "line 2: exempt[1]: the kind of subject \"usr\" is neither"),
+        ("\"user:4\"]", "\"user:4\", \"user:4\"]", "line 2: exempt[1]: \"user:4\" is there twice"),
+        ("\"user:4\"]", "\"staff\"]", "line 2: exempt[0]: \"staff\" is not a subject"),
+        ("\"user:4\"]", "4]", "line 2: exempt[0]: expected a string, found 4"),
+        ("[\"staff\"]", "[\"user:4\"]", "line 3: exempt_groups[0]: \"user:4\" cannot be a name"),
+        ("[\"staff\"]", "[\"staff\", \"staff\"]", "line 3: exempt_groups[1]: \"staff\" is there twice"),
+        ("[\"staff\"]", "\"staff\"", "line 3: exempt_groups: expected a list"),
+    ] {
+        let error = Policy::from_toml(&EXEMPT.replacen(entry, replacement, 1)).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{replacement}\n  says {error}\n  not  {expected}");
+    }
+    assert!(Policy::from_toml(&EXEMPT.replacen("\"user:4\"]", "\"global\"]", 1)).is_ok());
 }
 
 #[test]

@@ -73,6 +73,8 @@ pub enum Source {
     Group(Box<str>),
     /// The limit's `max`.
     Default,
+    /// No limit refuses the subject: it is counted, and that is all ([`PolicyBuilder::exempt`]).
+    Exempt,
 }
 
 /// A rule: how much of a resource each subject of a kind may spend per window.
@@ -237,6 +239,8 @@ pub struct Policy {
     pub(crate) resources: Vec<(Box<str>, Unit)>,
     pub(crate) kinds: BTreeSet<Box<str>>,
     members: HashMap<Subject, Vec<Box<str>>>,
+    exempt: BTreeSet<Subject>,
+    exempt_groups: BTreeSet<Box<str>>,
     pub(crate) limits: Vec<Limit>,
     resets: Vec<PaidReset>,
     pub(crate) rates: Rates,
@@ -307,6 +311,13 @@ impl Policy {
         kind == GLOBAL || self.kinds.contains(kind)
     }
 
+    /// Whether a subject that the host says is in `groups` is exempt from every limit, by itself or by a group that it is in.
+    pub fn is_exempt(&self, subject: &Subject, groups: &[&str]) -> bool {
+        self.exempt.contains(subject)
+            || !self.exempt_groups.is_empty()
+                && groups.iter().copied().chain(self.groups_of(subject)).any(|group| self.exempt_groups.contains(group))
+    }
+
     /// The tables by which usage is turned into amounts.
     pub fn rates(&self) -> &Rates {
         &self.rates
@@ -328,15 +339,18 @@ impl Policy {
     }
 
     /// The caps in force for a subject that the host says is in `groups` besides those that the policy puts it in: for each limit on
-    /// its kind, in the policy's order, the limit, its cap and where the cap comes from. Empty when no limit is on its kind.
+    /// its kind, in the policy's order, the limit, its cap and where the cap comes from. Empty when no limit is on its kind. An exempt
+    /// subject is unlimited in all of them.
     pub fn resolve<'a>(&'a self, subject: &Subject, groups: &[&str]) -> Vec<(&'a Limit, Cap, Source)> {
+        let is_exempt = self.is_exempt(subject, groups);
         let mut groups = groups.to_vec();
         groups.extend(self.members.get(subject).into_iter().flatten().map(AsRef::<str>::as_ref));
         self.limits
             .iter()
             .filter(|limit| *limit.kind == *subject.kind())
             .map(|limit| {
-                let (cap, source) = limit.resolve(subject, &groups);
+                let unlimited = is_exempt.then_some((Cap::Unlimited, Source::Exempt));
+                let (cap, source) = unlimited.unwrap_or_else(|| limit.resolve(subject, &groups));
                 (limit, cap, source)
             })
             .collect()
@@ -349,6 +363,8 @@ pub struct PolicyBuilder {
     resources: Vec<(Box<str>, Unit)>,
     kinds: Vec<Box<str>>,
     groups: Vec<(Box<str>, Vec<Box<str>>)>,
+    exempt: Vec<Box<str>>,
+    exempt_groups: Vec<Box<str>>,
     limits: Vec<Limit>,
     resets: Vec<PaidReset>,
     rates: Rates,
@@ -370,6 +386,36 @@ impl PolicyBuilder {
     /// Puts the subjects written in `members` (`user:7`) into a group.
     pub fn group<'a>(mut self, name: &str, members: impl IntoIterator<Item = &'a str>) -> Self {
         self.groups.push((name.into(), members.into_iter().map(Into::into).collect()));
+        self
+    }
+
+    /// Exempts the subject written `subject` (`user:4`): every limit on it counts what it uses and never refuses it, whatever entries
+    /// there are for it. Limits on the other subjects of a scope hold all the same, and what is unknown stays an error. Only an override that
+    /// the engine was given for one budget of the subject goes before ([`Engine::set_override`](crate::Engine::set_override)).
+    ///
+    /// ```
+    /// use encumber::{Cap, Engine, Limit, Policy, Unit, Window};
+    /// let policy = Policy::builder()
+    ///     .resource("calls", Unit::Count)
+    ///     .limit(Limit::new("user-day", "user", "calls", Window::Day, Cap::Max(1)))
+    ///     .exempt("user:4")
+    ///     .build()?;
+    /// let engine = Engine::new(policy);
+    /// let calls = engine.resource("calls")?;
+    /// let scope = engine.scope(["user:4"])?;
+    /// scope.try_charge(calls.of(5))?;
+    /// assert_eq!((scope.usage()?[0].used, scope.usage()?[0].cap), (5, Cap::Unlimited));
+    /// assert!(engine.resource("cals").is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn exempt(mut self, subject: &str) -> Self {
+        self.exempt.push(subject.into());
+        self
+    }
+
+    /// Exempts every member of `group`, as [`PolicyBuilder::exempt`] does one subject.
+    pub fn exempt_group(mut self, group: &str) -> Self {
+        self.exempt_groups.push(group.into());
         self
     }
 
@@ -428,8 +474,10 @@ impl PolicyBuilder {
             kinds.insert(limit.kind.clone());
         }
         resets::assemble(&self.resets, &mut self.limits, &mut self.resources)?;
+        let exempt = exempt_subjects(&self.exempt, &kinds)?;
+        let exempt_groups = exempt_groups(&self.exempt_groups)?;
         let Self { resources, limits, resets, rates, .. } = self;
-        Ok(Policy { resources, kinds, members, limits, resets, rates })
+        Ok(Policy { resources, kinds, members, exempt, exempt_groups, limits, resets, rates })
     }
 }
 
@@ -452,6 +500,32 @@ fn members(groups: &[(Box<str>, Vec<Box<str>>)]) -> Result<HashMap<Subject, Vec<
         }
     }
     Ok(members)
+}
+
+fn exempt_subjects(texts: &[Box<str>], kinds: &BTreeSet<Box<str>>) -> Result<BTreeSet<Subject>, Fault> {
+    let mut exempt = BTreeSet::new();
+    for (index, text) in texts.iter().enumerate() {
+        let fault = |cause| Fault::at(Place::Exempt(index), cause);
+        let subject: Subject = text.parse().map_err(|e| fault(PolicyCause::Subject(e)))?;
+        if subject.kind() != GLOBAL && !kinds.contains(subject.kind()) {
+            return Err(fault(PolicyCause::UnknownKind(subject.kind().into())));
+        }
+        if !exempt.insert(subject) {
+            return Err(fault(PolicyCause::Duplicate(text.clone())));
+        }
+    }
+    Ok(exempt)
+}
+
+fn exempt_groups(groups: &[Box<str>]) -> Result<BTreeSet<Box<str>>, Fault> {
+    let mut exempt = BTreeSet::new();
+    for (index, group) in groups.iter().enumerate() {
+        named(group, || Place::ExemptGroup(index))?;
+        if !exempt.insert(group.clone()) {
+            return Err(Fault::at(Place::ExemptGroup(index), PolicyCause::Duplicate(group.clone())));
+        }
+    }
+    Ok(exempt)
 }
 
 type LimitFault<'a> = (&'static str, Option<&'a str>, PolicyCause);
@@ -512,6 +586,8 @@ enum Place {
     Resource(Box<str>),
     Kind(usize),
     Group { name: Box<str>, member: Option<usize> },
+    Exempt(usize),
+    ExemptGroup(usize),
     Limit { index: usize, field: &'static str, entry: Option<Box<str>> },
     Reset { index: usize, field: &'static str },
 }
@@ -523,6 +599,8 @@ impl fmt::Display for Place {
             Self::Kind(index) => write!(f, "kinds[{index}]"),
             Self::Group { name, member: None } => write!(f, "groups.{}", key(name)),
             Self::Group { name, member: Some(index) } => write!(f, "groups.{}[{index}]", key(name)),
+            Self::Exempt(index) => write!(f, "exempt[{index}]"),
+            Self::ExemptGroup(index) => write!(f, "exempt_groups[{index}]"),
             Self::Limit { index, field, entry: None } => write!(f, "limits[{index}].{field}"),
             Self::Limit { index, field, entry: Some(entry) } => write!(f, "limits[{index}].{field}.{}", key(entry)),
             Self::Reset { index, field } => write!(f, "resets[{index}].{field}"),
@@ -624,6 +702,8 @@ pub enum PolicyCause {
         /// The limit's kind.
         kind: Box<str>,
     },
+    /// An exempt subject of a kind that is neither declared nor limited.
+    UnknownKind(Box<str>),
     /// A paid reset of, or one that lowers, a limit that the policy does not have.
     UnknownLimit {
         /// The id.
@@ -668,6 +748,7 @@ impl fmt::Display for PolicyCause {
             }
             Self::Subject(error) => error.fmt(f),
             Self::WrongKind { subject, kind } => write!(f, "{subject:?} is not of the limit's kind, {kind:?}"),
+            Self::UnknownKind(kind) => write!(f, "the kind of subject {kind:?} is neither declared nor limited"),
             Self::UnknownLimit { limit, known } => {
                 write!(f, "there is no limit {limit:?}; known: {}", known.join(", "))
             }

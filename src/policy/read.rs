@@ -103,7 +103,8 @@ pub(super) fn policy(document: &Node) -> Read<Policy> {
     let entries = root.entries()?;
     let find = |name: &str| entries.iter().find(|(key, _)| *key == name).map(|(_, at)| at.clone());
     for (name, at) in &entries {
-        const KNOWN: &[&str] = &["resources", "kinds", "cost", "prices", "groups", "limits", "resets"];
+        const KNOWN: &[&str] =
+            &["resources", "kinds", "cost", "prices", "groups", "exempt", "exempt_groups", "limits", "resets"];
         if !KNOWN.contains(name) {
             return Err(at.unknown_key(name, KNOWN));
         }
@@ -130,6 +131,12 @@ pub(super) fn policy(document: &Node) -> Read<Policy> {
         let members = at.items()?.iter().map(At::string).collect::<Read<Vec<_>>>()?;
         builder = builder.group(name, members);
     }
+    for at in find("exempt").map_or(Ok(Vec::new()), |at| at.items())? {
+        builder = builder.exempt(at.string()?);
+    }
+    for at in find("exempt_groups").map_or(Ok(Vec::new()), |at| at.items())? {
+        builder = builder.exempt_group(at.string()?);
+    }
     builder = builder.rates(rates(find("cost"), find("prices"), &units)?);
     for at in find("limits").map_or(Ok(Vec::new()), |at| at.items())? {
         builder = builder.limit(limit(&at, &units)?);
@@ -149,6 +156,8 @@ fn assemble(builder: PolicyBuilder, root: &At<'_>) -> Read<Policy> {
             Place::Group { name, member } => {
                 ["groups".into(), name.to_string()].into_iter().chain(member.map(|m| m.to_string())).collect()
             }
+            Place::Exempt(index) => vec!["exempt".into(), index.to_string()],
+            Place::ExemptGroup(index) => vec!["exempt_groups".into(), index.to_string()],
             Place::Limit { index, field, entry } => ["limits".into(), index.to_string(), (*field).to_owned()]
                 .into_iter()
                 .chain(entry.as_deref().map(ToOwned::to_owned))

@@ -50,7 +50,7 @@ const LATE: u8 = 64;
 /// | held, [`dispatched`](Self::dispatched) | settled | released: the caller knows | charged the larger of observed and held | the same |
 /// | settled | same actual: same receipt; other: [`Conflict`](SettleError::Conflict) | [`Committed`](SettleError::Committed) | – | – |
 /// | released | [`Released`](SettleError::Released) | [`Released`](SettleError::Released) | – | – |
-/// | expired | settled once, and late: what expiry charged is brought to the actual | [`Expired`](SettleError::Expired) | – | – |
+/// | expired | settled once, and late: what expiry charged is brought to the actual | [`Expired`](SettleError::Expired), until it is committed | – | – |
 ///
 /// It belongs to the windows that admitted it. Settled after such a window has ended, it changes that window only and never credits a
 /// newer one.
@@ -122,6 +122,11 @@ impl Hold {
     /// Whether nobody has settled it yet. Another thread may do so at any moment.
     pub fn is_open(&self) -> bool {
         self.state.load(Ordering::Acquire) & CLAIMED == 0
+    }
+
+    /// Whether its time-to-live ran out before anybody settled it. It stays so when it is committed late.
+    pub fn has_expired(&self) -> bool {
+        self.state.load(Ordering::Acquire) & EXPIRED != 0
     }
 
     /// Says that the call has gone out. From here on its cost may be real even if no answer comes, so a drop charges it.
@@ -268,6 +273,7 @@ impl Hold {
         }
         let state = self.wait_until(CHARGED | RELEASED);
         Err(match state {
+            _ if state & LATE != 0 => SettleError::Committed,
             _ if state & EXPIRED != 0 => SettleError::Expired,
             _ if state & CHARGED != 0 => SettleError::Committed,
             _ => SettleError::Released,

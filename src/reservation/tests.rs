@@ -58,6 +58,7 @@ fn a_dispatched_hold_that_expires_is_charged_and_reconciled_once_either_way() {
         let receipt = hold.commit(rig.tokens.of(actual)).unwrap();
         assert!(receipt.is_late());
         assert_eq!(hold.commit(rig.tokens.of(actual)), Ok(receipt));
+        assert_eq!((hold.release(), hold.has_expired()), (Err(SettleError::Committed), true));
         assert_eq!(hold.commit(rig.tokens.of(actual + 1)), Err(SettleError::Conflict));
         assert_eq!(rig.used_and_held(), (actual, 0), "observed {observed}, actual {actual}");
         drop(hold);

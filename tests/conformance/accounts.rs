@@ -1,17 +1,26 @@
 //! Accounts with windows: one subject each, of a kind of its own, and a limit for each window.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use encumber::{
-    BudgetUsage, Cap, ChargeError, Clock, Cost, Engine, Limit, Policy, Rates, RecordError, Refusal, Reservation,
-    Resource, Retry, Scope, ScopeError, SettleError, Status, Subject, Unit, Window,
+    BudgetUsage, Cap, ChargeError, Clock, Component, Cost, DetachedHold, Engine, FailurePolicy, Limit, OnFailure,
+    Policy, Rates, Receipt, RecordError, Refusal, ReserveError, Resource, Retry, Scope, ScopeError, SettleError,
+    Status, Subject, Unit, Window,
 };
 use serde_json::{Map, Value, json};
 
 use crate::args::{self, Amount};
 use crate::{costs, windows};
+
+#[path = "paid_resets.rs"]
+mod paid_resets;
+
+use paid_resets::{Faults, Resets};
+
+/// The time-to-live of holds in cases that name none, and how long settled ids are remembered.
+pub(crate) const FOR_EVER: Duration = Duration::from_secs(1_000 * 366 * 86_400);
 
 /// The accounts of a case in one engine.
 pub(crate) struct Accounts {
@@ -20,8 +29,13 @@ pub(crate) struct Accounts {
     exact: bool,
     zero_is_unlimited: bool,
     declared: Mutex<Vec<Account>>,
-    /// By id. An id's own lock is held while it is reserved, never while a reservation is settled.
-    holds: Mutex<HashMap<String, Arc<Slot>>>,
+    resets: Resets,
+    faults: Mutex<Faults>,
+    hold_ttl: Duration,
+    /// Which keys an id was reserved for: what results show, nothing that decides.
+    keys_of: Mutex<HashMap<String, BTreeSet<String>>>,
+    /// By id, the receipt that a step has told of.
+    told: Mutex<HashMap<String, Receipt>>,
 }
 
 #[derive(Clone)]
@@ -39,18 +53,6 @@ struct Declared {
     cap: Cap,
     warn_at: Option<u64>,
     warn_percent: Option<u8>,
-}
-
-/// What an id names: a reservation, once one has been admitted under it.
-type Slot = Mutex<Option<Arc<Hold>>>;
-
-/// A reservation under the id that the case gave it.
-struct Hold {
-    keys: BTreeSet<String>,
-    amount: u64,
-    reservation: Reservation,
-    /// Whether an operation has ended it; the first that did gets to say so.
-    ended: AtomicBool,
 }
 
 /// Why there is no engine with these accounts.
@@ -79,10 +81,27 @@ impl Accounts {
                 limits.map(|(number, window)| Declared::read(window, format!("{kind}-w{number}"), zero_is_unlimited));
             declared.push(Account { key: key.to_owned(), limits: limits.collect::<Result<_, _>>()?, kind });
         }
-        let policy = policy(&declared, exact)?;
-        let engine = Engine::builder(policy).clock(clock).build();
+        let resets = Resets::read(setup)?;
+        let policy = policy(&declared, &resets, exact)?;
+        let engine = Engine::builder(policy).clock(clock).remember_settled(FOR_EVER);
+        let engine = engine.failure_policy(failure_policy(setup)?).build();
         let units = engine.resource("units").map_err(|error| error.to_string())?;
-        Ok(Self { engine, units, exact, zero_is_unlimited, declared: declared.into(), holds: Mutex::default() })
+        let hold_ttl = match &setup["hold_ttl_s"] {
+            Value::Null => FOR_EVER,
+            ttl => Duration::from_secs(Amount::of(ttl).whole().ok_or(Unbuilt::Wrong("invalid_config"))?),
+        };
+        Ok(Self {
+            engine,
+            units,
+            exact,
+            zero_is_unlimited,
+            declared: declared.into(),
+            resets,
+            faults: Mutex::default(),
+            hold_ttl,
+            keys_of: Mutex::default(),
+            told: Mutex::default(),
+        })
     }
 
     pub(crate) fn check(&self, step: &Value) -> Result<Value, String> {
@@ -93,16 +112,17 @@ impl Accounts {
             Err(error) => return Ok(refused_for(error)),
         };
         let answer = match amount {
-            None => scope.check(),
+            // Of what is counted, not of how often it was reset.
+            None => scope.check_in(&[self.units]),
             Some(amount) => match amount.whole() {
                 Some(amount) => scope.check_cost(&self.units.of(amount)),
                 None => return Ok(refused_for("invalid_amount")),
             },
         };
         Ok(match answer {
-            Ok(_) => json!({
+            Ok(admission) => json!({
                 "allowed": true, "violated": null, "violated_all": [], "resets_at": null, "retry_at": null,
-                "never_fits": false,
+                "never_fits": false, "degraded": admission.is_degraded(),
             }),
             Err(error) => self.refused(&error),
         })
@@ -126,8 +146,10 @@ impl Accounts {
 
     fn record_cost(&self, key: &str, cost: Cost) -> Value {
         match self.scope(&[key]).and_then(|scope| scope.record(cost).map_err(|error| record_error(&error))) {
-            Ok(receipt) => json!({ "ok": true, "recorded": receipt.charged().amount(self.units) }),
-            Err(error) => json!({ "error": error }),
+            Ok(receipt) => json!({
+                "ok": true, "recorded": receipt.charged().amount(self.units), "degraded": receipt.is_degraded(),
+            }),
+            Err(error) => json!({ "error": error, "degraded": self.is_degraded() }),
         }
     }
 
@@ -140,14 +162,19 @@ impl Accounts {
         };
         let answer = scope.try_charge(self.units.of(amount));
         let mut result = match answer {
-            Ok(_) => json!({ "allowed": true }),
+            Ok(admission) => json!({ "allowed": true, "degraded": admission.is_degraded() }),
             Err(error) => self.refused(&error),
         };
         merge(&mut result, &self.view(key, true));
         Ok(result)
     }
 
+    /// The usage of one key, or of several as of one instant.
     pub(crate) fn usage(&self, step: &Value) -> Result<Value, String> {
+        if step["keys"].is_array() {
+            let keys = args::texts(step, "keys")?.into_iter().collect();
+            return Ok(json!({ "per_key": self.per_key(&keys) }));
+        }
         Ok(self.view(args::text(step, "key")?, false))
     }
 
@@ -166,7 +193,7 @@ impl Accounts {
             return Ok(json!({ "error": "unknown_window" }));
         };
         limit.cap = cap;
-        match policy(&changed, self.exact) {
+        match policy(&changed, &self.resets, self.exact) {
             Ok(policy) => {
                 self.engine.set_policy(policy);
                 *declared = changed;
@@ -176,40 +203,34 @@ impl Accounts {
         }
     }
 
-    /// Holds under an id: the same keys and amount again while it is open are the same hold, anything else is a conflict.
+    /// Holds under the case's id: the same keys and amount again while it is open are the same hold, anything else is a conflict.
     pub(crate) fn reserve(&self, step: &Value) -> Result<Value, String> {
         let (keys, id) = (args::texts(step, "keys")?, args::text(step, "id")?);
         let Some(amount) = args::amount(step, "amount")?.whole() else { return Ok(refused_for("invalid_amount")) };
         let asked: BTreeSet<String> = keys.iter().cloned().collect();
-        let slot = Arc::clone(lock(&self.holds).entry(id.to_owned()).or_default());
-        let mut slot = lock(&slot);
-        if let Some(hold) = &*slot {
-            let replayed = !hold.ended.load(Ordering::Acquire) && hold.keys == asked && hold.amount == amount;
-            return Ok(if replayed {
-                json!({ "allowed": true, "replayed": true, "per_key": self.per_key(&asked) })
-            } else {
-                json!({ "allowed": false, "replayed": false, "error": "conflict", "per_key": self.per_key(&asked) })
-            });
-        }
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-        let reserved = match self.scope(&keys) {
-            Ok(scope) => scope.reserve(self.units.of(amount)),
+        let scope = match self.scope(&keys) {
+            Ok(scope) => scope,
             Err(error) => return Ok(refused_for(error)),
         };
-        let mut result = match reserved {
-            Ok(reservation) => {
-                *slot =
-                    Some(Arc::new(Hold { keys: asked.clone(), amount, reservation, ended: AtomicBool::new(false) }));
-                json!({ "allowed": true, "blocked_by": [] })
+        let mut result = match scope.reserve_with_id(id, self.hold_ttl, self.units.of(amount)) {
+            Ok(hold) => {
+                lock(&self.keys_of).insert(id.to_owned(), asked.clone());
+                let degraded = hold.admission().is_degraded();
+                json!({ "allowed": true, "replayed": hold.is_replayed(), "blocked_by": [], "degraded": degraded })
             }
-            Err(error) => {
+            Err(ReserveError::Charge(error)) => {
+                let blocking = error.refusal().map(|refusal| blocked_by(refusal, &keys)).unwrap_or_default();
                 let mut result = self.refused(&error);
-                let blocking = error.refusal().map(|refusal| blocked_by(refusal, &keys));
-                result["blocked_by"] = json!(blocking.unwrap_or_default());
+                merge(&mut result, &json!({ "replayed": false, "blocked_by": blocking }));
                 result
             }
+            Err(ReserveError::Conflict | ReserveError::Settled) => {
+                json!({ "allowed": false, "replayed": false, "error": "conflict" })
+            }
+            Err(ReserveError::Id(_)) => return Ok(refused_for("invalid_id")),
+            Err(error) => return Err(error.to_string()),
         };
-        result["replayed"] = json!(false);
         result["per_key"] = self.per_key(&asked);
         Ok(result)
     }
@@ -217,40 +238,74 @@ impl Accounts {
     pub(crate) fn finalize(&self, step: &Value) -> Result<Value, String> {
         let ended = |outcome: &str| json!({ "outcome": outcome, "charged": 0, "overage": 0 });
         let Some(actual) = args::amount(step, "actual")?.whole() else { return Ok(ended("invalid_amount")) };
-        let Some(hold) = self.hold(args::text(step, "id")?) else { return Ok(ended("unknown")) };
-        let mut result = match hold.reservation.commit(self.units.of(actual)) {
-            Ok(_) if hold.ended.swap(true, Ordering::AcqRel) => ended("replayed"),
+        let id = args::text(step, "id")?;
+        let Some(hold) = self.hold(id) else { return Ok(ended("unknown")) };
+        let mut result = match hold.commit(self.units.of(actual)) {
+            // One receipt is one charge, however many calls it answers.
+            Ok(receipt) if self.told_before(id, &receipt) => ended("replayed"),
             Ok(receipt) => {
                 let amount = |cost: &Cost| cost.amount(self.units).unwrap_or(0);
                 let charged = amount(receipt.charged());
-                let overage = charged.saturating_sub(amount(&hold.reservation.held()));
-                json!({ "outcome": "settled", "charged": charged, "overage": overage })
+                let outcome = if hold.has_expired() { "settled_late" } else { "settled" };
+                json!({ "outcome": outcome, "charged": charged, "overage": charged.saturating_sub(amount(&hold.held())) })
             }
-            Err(SettleError::Conflict | SettleError::Committed) => ended("conflict"),
+            Err(SettleError::Conflict) => ended("conflict"),
             Err(SettleError::Released) => ended("already_released"),
             Err(error) => return Err(error.to_string()),
         };
-        result["per_key"] = self.per_key(&hold.keys);
+        result["per_key"] = self.per_key_of(id);
         Ok(result)
     }
 
     pub(crate) fn release(&self, step: &Value) -> Result<Value, String> {
-        let Some(hold) = self.hold(args::text(step, "id")?) else { return Ok(json!({ "outcome": "unknown" })) };
-        let outcome = match hold.reservation.release() {
-            Ok(()) => {
-                hold.ended.store(true, Ordering::Release);
-                "released"
-            }
+        let id = args::text(step, "id")?;
+        let Some(hold) = self.hold(id) else { return Ok(json!({ "outcome": "unknown" })) };
+        let outcome = match hold.release() {
+            Ok(()) => "released",
             Err(SettleError::Committed) => "already_settled",
             Err(SettleError::Released) => "already_released",
+            Err(SettleError::Expired) => "already_expired",
             Err(error) => return Err(error.to_string()),
         };
-        Ok(json!({ "outcome": outcome, "per_key": self.per_key(&hold.keys) }))
+        Ok(json!({ "outcome": outcome, "per_key": self.per_key_of(id) }))
     }
 
-    fn hold(&self, id: &str) -> Option<Arc<Hold>> {
-        let slot = Arc::clone(lock(&self.holds).get(id)?);
-        lock(&slot).clone()
+    /// The hold that the engine keeps under an id. A text that cannot be an id is the id of nothing.
+    fn hold(&self, id: &str) -> Option<DetachedHold> {
+        self.engine.resume(&id.parse().ok()?).ok()
+    }
+
+    /// Whether a step has told of this receipt of the id's hold; from now on one has.
+    fn told_before(&self, id: &str, receipt: &Receipt) -> bool {
+        lock(&self.told).insert(id.to_owned(), receipt.clone()).is_some_and(|told| told == *receipt)
+    }
+
+    fn per_key_of(&self, id: &str) -> Value {
+        let keys = lock(&self.keys_of).get(id).cloned();
+        self.per_key(&keys.unwrap_or_default())
+    }
+
+    /// Lets what follows the payment of a reset fail, or what follows that.
+    pub(crate) fn set_reset_fault(&self, component: &str, down: bool) -> bool {
+        let mut faults = lock(&self.faults);
+        match component {
+            "reset_write" => faults.reset_write = down,
+            "refund" => faults.refund = down,
+            _ => return false,
+        }
+        true
+    }
+
+    fn resets_of_setup(&self) -> Resets {
+        self.resets.clone()
+    }
+
+    pub(crate) fn set_degraded(&self, component: Component, degraded: bool) {
+        self.engine.set_degraded(component, degraded);
+    }
+
+    fn is_degraded(&self) -> bool {
+        self.engine.degraded().is_some()
     }
 
     fn account(&self, key: &str) -> Option<Account> {
@@ -270,6 +325,7 @@ impl Accounts {
         let refusal = match error {
             ChargeError::Refused(refusal) => refusal,
             ChargeError::Scope(error) => return refused_for(scope_error(error)),
+            ChargeError::Degraded(_) => return json!({ "allowed": false, "error": "unavailable", "degraded": true }),
             _ => return refused_for("unknown_resource"),
         };
         let mut names = Vec::new();
@@ -289,27 +345,43 @@ impl Accounts {
             "resets_at": refusal.primary().resets_at.map(windows::shown),
             "retry_at": retry_at,
             "never_fits": refusal.retry() == Retry::Never && refusal.violations().any(larger),
+            "degraded": self.is_degraded(),
         })
     }
 
+    /// By key, all as of one instant.
     fn per_key(&self, keys: &BTreeSet<String>) -> Value {
-        keys.iter().map(|key| (key.clone(), self.view(key, false))).collect::<Map<_, _>>().into()
+        let all: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let usage = match self.scope(&all).and_then(|scope| scope.usage().map_err(|error| scope_error(&error))) {
+            Ok(usage) => usage,
+            Err(error) => return json!({ "error": error }),
+        };
+        let view = |key: &String| {
+            let own: Vec<_> = usage.iter().filter(|budget| budget.subject.id() == key).collect();
+            (key.clone(), self.shown(key, &own, false))
+        };
+        keys.iter().map(view).collect::<Map<_, _>>().into()
     }
 
-    /// The usage of an account: under `windows` by name, and flat when there is one window, or for the first one on demand.
+    /// The usage of an account.
     fn view(&self, key: &str, flat: bool) -> Value {
-        let usage = self.scope(&[key]).and_then(|scope| scope.usage().map_err(|error| scope_error(&error)));
-        let (usage, account) = match (usage, self.account(key)) {
-            (Ok(usage), Some(account)) => (usage, account),
-            (Err(error), _) => return json!({ "error": error }),
-            (Ok(_), None) => return json!({ "error": "unknown_account" }),
-        };
+        match self.scope(&[key]).and_then(|scope| scope.usage().map_err(|error| scope_error(&error))) {
+            Ok(usage) => self.shown(key, &usage.iter().collect::<Vec<_>>(), flat),
+            Err(error) => json!({ "error": error }),
+        }
+    }
+
+    /// Budgets of an account: under `windows` by name, and flat when there is one window, or for the first one on demand.
+    fn shown(&self, key: &str, usage: &[&BudgetUsage], flat: bool) -> Value {
+        let Some(account) = self.account(key) else { return json!({ "error": "unknown_account" }) };
         let mut windows = Map::new();
+        // Without the count of resets, which has an operation of its own.
+        let usage: Vec<_> = usage.iter().filter(|budget| *budget.resource == *"units").collect();
         for budget in &usage {
             let name = account.limits.iter().find(|limit| limit.id == *budget.limit).map(|limit| limit.name.clone());
             windows.insert(name.unwrap_or_else(|| budget.limit.to_string()), shown(budget));
         }
-        let mut view = json!({ "windows": windows });
+        let mut view = json!({ "windows": windows, "degraded": self.is_degraded() });
         if let Some(first) = usage.first().filter(|_| flat || usage.len() == 1) {
             merge(&mut view, &shown(first));
         }
@@ -338,9 +410,10 @@ impl Declared {
     }
 }
 
-fn policy(accounts: &[Account], exact: bool) -> Result<Policy, Unbuilt> {
+fn policy(accounts: &[Account], resets: &Resets, exact: bool) -> Result<Policy, Unbuilt> {
     let rates = Rates::strict().weights("units", &costs::weights()?).rounding(costs::rounding(exact));
-    let mut policy = Policy::builder().resource("units", Unit::Count).rates(rates);
+    let mut policy =
+        Policy::builder().resource("units", Unit::Count).resource("credits", Unit::Count).kind("wallet").rates(rates);
     for Account { kind, limits, .. } in accounts {
         policy = policy.kind(kind);
         for Declared { id, window, cap, warn_at, warn_percent, .. } in limits {
@@ -351,7 +424,27 @@ fn policy(accounts: &[Account], exact: bool) -> Result<Policy, Unbuilt> {
             policy = policy.limit(limit);
         }
     }
-    policy.build().map_err(|_| Unbuilt::Wrong("invalid_config"))
+    resets.declare(policy, accounts).build().map_err(|_| Unbuilt::Wrong("invalid_config"))
+}
+
+/// What each operation does in an outage; `policy` says what differs from the default.
+fn failure_policy(setup: &Value) -> Result<FailurePolicy, Unbuilt> {
+    let mut policy = FailurePolicy::default();
+    for (operation, choice) in args::fields(setup, "policy")? {
+        let choice = match choice.as_str() {
+            Some("open") => OnFailure::Open,
+            Some("closed") => OnFailure::Closed,
+            _ => return Err(Unbuilt::Wrong("invalid_config")),
+        };
+        policy = match operation {
+            "check" => policy.check(choice),
+            "record" => policy.record(choice),
+            "reserve" | "consume" => policy.reserve(choice),
+            "paid_reset" | "reset" => policy.reset(choice),
+            unknown => return Err(format!("the runner does not know the operation {unknown:?} of a policy").into()),
+        };
+    }
+    Ok(policy)
 }
 
 /// The keys whose budgets had no room, in the order in which they were asked for.
@@ -396,6 +489,7 @@ fn scope_error(error: &ScopeError) -> &'static str {
 fn record_error(error: &RecordError) -> &'static str {
     match error {
         RecordError::Scope(error) => scope_error(error),
+        RecordError::Degraded(_) => "unavailable",
         _ => "unknown_resource",
     }
 }

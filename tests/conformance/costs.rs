@@ -134,6 +134,15 @@ fn per_million(per_token: &str) -> Option<Ratio> {
     format!("{mantissa}e{exponent}").parse().ok()
 }
 
+/// A limit as a dynamic source gives it.
+pub(crate) fn parse_limit(step: &Value) -> Result<Value, String> {
+    args::known_fields(step, &["raw"])?;
+    Ok(match Cap::from_json(&step["raw"]) {
+        Ok(cap) => json!({ "limit": shown(cap) }),
+        Err(_) => json!({ "error": "invalid_limit" }),
+    })
+}
+
 /// Each `base_NAME` times the multiplier.
 pub(crate) fn tier_limits(step: &Value) -> Result<Value, String> {
     let Some(multiplier) = args::ratio(&step["multiplier"]) else {

@@ -74,7 +74,8 @@ fn numbered(args: &Value, number: u64) -> Value {
     }
 }
 
-fn is_ok(result: &Value) -> bool {
-    ["allowed", "acquired", "ok"].into_iter().any(|field| result[field] == true)
+/// Whether a result says that the call got what it asked for.
+pub(crate) fn is_ok(result: &Value) -> bool {
+    ["allowed", "acquired", "ok", "released", "renewed", "ended"].into_iter().any(|field| result[field] == true)
         || ["ok", "settled", "released"].into_iter().any(|outcome| result["outcome"] == outcome)
 }

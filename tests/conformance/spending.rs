@@ -113,9 +113,12 @@ impl Spending {
         let subject = user_subject(user)?;
         let resolved = self.engine.resolve(&subject, &groups).map_err(|error| error.to_string())?;
         let (cap, source) = match resolved.into_iter().next() {
-            Some((_, cap, Source::Override | Source::Subject)) => (cap, "user"),
+            Some((_, cap, Source::Subject)) => (cap, "user"),
             Some((_, cap, Source::Group(_))) => (cap, "group"),
             Some((_, cap, Source::Default)) => (cap, "default"),
+            // Cases of this area exempt nobody, and nobody overrides anything.
+            Some((_, cap, Source::Exempt)) => (cap, "exempt"),
+            Some((_, cap, Source::Override)) => (cap, "override"),
             None => (Cap::Unlimited, "disabled"),
         };
         let limited = match org {
