@@ -166,7 +166,9 @@ pub use clock::{Clock, ManualClock, TimeSource};
 pub use cost::{
     ClassSet, CostError, Estimate, EstimateError, Price, Rates, Rounding, Service, TokenClass, Unknown, Usage, Weights,
 };
-pub use engine::{CapChange, CapError, Component, Engine, EngineBuilder, FailurePolicy, OnFailure, UnknownResource};
+pub use engine::{
+    CapChange, CapError, Component, Engine, EngineBuilder, FailurePolicy, OnFailure, Swept, UnknownResource,
+};
 pub use event::{BudgetName, Event, EventKind, Events, Standing};
 pub use holds::{HoldId, HoldIdError};
 pub use policy::{

@@ -113,6 +113,21 @@ fn milestones_are_told_exactly_once_under_threads() {
     }
 }
 
+/// A subject that gave everything back is as if new, but for what was told of it.
+#[test]
+fn eviction_makes_nothing_be_told_twice() {
+    for window in [Window::Minute, Window::Lifetime] {
+        let rig = rig(limit(window, 100));
+        for round in 0..2 {
+            let scope = rig.engine.scope(["user:8"]).unwrap();
+            drop(scope.reserve(rig.tokens.of(90)).unwrap());
+            assert_eq!(rig.names().len(), 1 - round, "{window}");
+            drop(scope);
+            assert_eq!(rig.engine.sweep().evicted, 0, "{window}");
+        }
+    }
+}
+
 #[test]
 fn a_full_queue_drops_and_counts_and_nobody_waits() {
     let clock = ManualClock::at(Timestamp::from_seconds(1_770_000_000));
@@ -300,4 +315,31 @@ fn logs_hash_ids_unless_asked_and_json_escapes_them() {
             "recovered: 3 budgets with usage, 1 open holds",
         ]
     );
+}
+
+#[test]
+fn resets_top_ups_and_overrides_are_told_with_what_was_before_and_after() {
+    let day = Limit::new("day", "user", "tokens", Window::Day, Cap::Max(100));
+    let week = Limit::new("week", "user", "tokens", Window::Week, Cap::Max(500));
+    let policy = Policy::builder().resource("tokens", Unit::Count).limit(day).limit(week).build().unwrap();
+    let events = Events::bounded(64);
+    let engine = Engine::builder(policy).events(&events).build();
+    let (tokens, scope) = (engine.resource("tokens").unwrap(), engine.scope(["user:7"]).unwrap());
+    let hold = scope.reserve(tokens.of(30)).unwrap();
+    scope.record(tokens.of(60)).unwrap();
+    scope.reset(&encumber::Reset::limit("day").lowers("week")).unwrap();
+    let user = "user:7".parse().unwrap();
+    engine.top_up(&user, "day", 50).unwrap();
+    engine.set_override(&user, "week", Some(Cap::Max(900))).unwrap();
+    assert!(engine.top_up(&user, "month", 1).is_err(), "tells nothing");
+    let told: Vec<_> = events.drain().map(|event| format!("{event:#}")).collect();
+    assert_eq!(told.len(), 4, "{told:?}");
+    for (line, part) in
+        told.iter().zip(["from 90 to 30 tokens charged", "from 90 to 30 tokens", "50 tokens more", "to 900"])
+    {
+        assert!(line.contains(part), "{line}");
+    }
+    scope.reset(&encumber::Reset::limit("day")).unwrap();
+    assert_eq!(events.drain().count(), 0, "nothing was used");
+    drop(hold);
 }

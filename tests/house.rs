@@ -130,7 +130,7 @@ fn only_clock_reads_the_wall_clock() {
 #[test]
 fn only_live_knows_arc_swap_and_only_the_registry_knows_the_map() {
     assert_eq!(files_with(&["arc_swap"]), ["src/live.rs"]);
-    assert_eq!(files_with(&["dashmap"]), ["src/registry.rs"]);
+    assert_eq!(files_with(&["dashmap"]), ["src/registry/mod.rs"]);
 }
 
 #[test]

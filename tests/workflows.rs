@@ -337,7 +337,7 @@ fn a_leaked_workflow_with_a_time_to_live_ends_in_time() {
     std::mem::forget(rig.begin("wf", steps(5).ttl(ttl)).unwrap());
     assert!(rig.begin("wf", steps(5)).is_err());
     rig.clock.advance(ttl);
-    assert_eq!(rig.engine.sweep(), 1);
+    assert_eq!(rig.engine.sweep().expired, 1);
     assert!(rig.begin("wf", steps(5)).is_ok());
     let endless = rig.begin("endless", steps(5)).unwrap();
     assert_eq!((endless.expires_at(), rig.engine.active_workflows()), (None, 1));

@@ -202,6 +202,7 @@ pub struct EngineBuilder {
     policy: Policy,
     clock: Clock,
     hold_ttl: Option<Duration>,
+    subjects_max: u64,
     holds_max: u64,
     remember_settled: Duration,
     refund_within: Duration,
@@ -220,6 +221,28 @@ impl EngineBuilder {
     /// settled or dropped.
     pub fn hold_ttl(mut self, ttl: Duration) -> Self {
         self.hold_ttl = Some(ttl);
+        self
+    }
+
+    /// How many subjects the engine keeps budgets of at most; as many as come without it.
+    ///
+    /// Idle subjects make room for new ones: those whose budgets are as if new, so that nobody can tell that they were gone. A subject with
+    /// usage is never forgotten for a new one. When all are in use, a new one is [`ScopeError::TooManySubjects`], and the others go on.
+    ///
+    /// ```
+    /// # use encumber::{Cap, Engine, Limit, Policy, ScopeError, Unit, Window};
+    /// # let policy = Policy::builder().resource("tokens", Unit::Count)
+    /// #     .limit(Limit::new("run", "agent", "tokens", Window::Lifetime, Cap::Max(1_000))).build()?;
+    /// let engine = Engine::builder(policy).max_subjects(1).build();
+    /// let tokens = engine.resource("tokens")?;
+    /// engine.scope(["agent:a"])?.check()?; // looked at, and not used
+    /// let scope = engine.scope(["agent:b"])?;
+    /// scope.try_charge(tokens.of(1))?;
+    /// assert_eq!(engine.scope(["agent:c"]).unwrap_err(), ScopeError::TooManySubjects { max: 1 });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn max_subjects(mut self, max: u64) -> Self {
+        self.subjects_max = max;
         self
     }
 
@@ -262,7 +285,7 @@ impl EngineBuilder {
             id,
             clock: self.clock,
             live: Live::new(InForce::new(self.policy, id, &mut names)),
-            registry: Registry::new(),
+            registry: Registry::new(self.subjects_max),
             flights: Flights::new(),
             holds: Holds::new(self.holds_max, self.remember_settled),
             timed: Holds::new(self.holds_max, Duration::ZERO),
@@ -292,6 +315,7 @@ impl Engine {
             policy,
             clock: Clock::system(),
             hold_ttl: None,
+            subjects_max: u64::MAX,
             holds_max: HOLDS_MAX,
             remember_settled: REMEMBER_SETTLED,
             refund_within: REFUND_WITHIN,
@@ -388,11 +412,14 @@ impl Engine {
         self.core.refunds.refund(receipt, cost, self.core.now_precise())
     }
 
-    /// Settles the holds, and ends the workflows and allowances, whose time has run out, and forgets the ids of settled holds that were
-    /// remembered long enough. Says how many had run out. Never needed for an answer to be right: whoever looks at what is held collects them. For a host that wants expired holds to be
-    /// reported in time though nobody asks.
-    pub fn sweep(&self) -> usize {
-        self.core.collect_overdue(self.core.now_precise())
+    /// Tidies up: settles the holds, and ends the workflows and allowances, whose time has run out; forgets the ids of settled holds that were
+    /// remembered long enough; evicts idle subjects. Never needed for an answer to be right: whoever looks at what is held collects what has
+    /// run out, and new subjects make idle ones go. For a host that wants expired holds to be reported, or memory back, in time though nobody
+    /// asks.
+    pub fn sweep(&self) -> Swept {
+        let now = self.core.now_precise();
+        // Holds first: a subject may be idle without them.
+        Swept { expired: self.core.collect_overdue(now), evicted: self.core.registry.sweep(now) }
     }
 
     /// How many holds are kept under an id, open or remembered.
@@ -470,10 +497,21 @@ impl Engine {
         self.core.clock.now()
     }
 
-    /// How many subjects have budgets in memory.
+    /// How many subjects have budgets in memory: those with usage, those that somebody holds a scope on, and idle ones that have not been evicted
+    /// yet.
     pub fn subjects(&self) -> usize {
-        self.core.registry.subjects()
+        self.core.registry.subjects() as usize
     }
+}
+
+/// What [`Engine::sweep`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Swept {
+    /// Holds whose time had run out.
+    pub expired: usize,
+    /// Idle subjects that are gone.
+    pub evicted: usize,
 }
 
 impl fmt::Debug for Engine {

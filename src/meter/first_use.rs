@@ -25,9 +25,16 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    pub(super) fn new(span: Span) -> Self {
-        // Nothing has begun; the first window gets number 1.
-        Self { opened: AtomicU64::new(0), length_millis: span.micros() / MICROS_PER_MILLI }
+    /// Nothing has begun, and the first window gets number 1; or window 0 began at `began`.
+    pub(super) fn new(span: Span, began: Option<Timestamp>) -> Self {
+        let opened = began.map_or(0, |began| LAYOUT.pack(State { window: 0, amount: biased(began) }));
+        Self { opened: AtomicU64::new(opened), length_millis: span.micros() / MICROS_PER_MILLI }
+    }
+
+    /// In which slice of the epoch's grid of its length the last window began.
+    pub(super) fn began_in(&self) -> Option<i64> {
+        let State { amount, .. } = LAYOUT.unpack(self.opened.load(Ordering::Acquire), 0);
+        (amount > 0).then(|| (amount as i64 - BIAS_MILLIS).div_euclid(self.length_millis))
     }
 
     /// The number of the window that an operation at `now` is in, and whether it has begun.
@@ -39,13 +46,9 @@ impl Opened {
 
     /// The number of the window that a charge at `now` belongs to: the one that runs, or the next one, which begins now.
     pub(super) fn open(&self, now: Timestamp) -> i64 {
-        let now = millis(now);
+        let (start, now) = (biased(now), millis(now));
         let opened: Result<_, std::convert::Infallible> = transition(&self.opened, LAYOUT, 0, |state| {
-            Ok(if self.runs(state, now) {
-                state
-            } else {
-                State { window: state.window + 1, amount: (now + BIAS_MILLIS) as u64 }
-            })
+            Ok(if self.runs(state, now) { state } else { State { window: state.window + 1, amount: start } })
         });
         let Ok((_, State { window, .. })) = opened;
         // As others find it: the number's low bits.
@@ -64,7 +67,7 @@ impl Opened {
     /// Lets a window that began after `now` begin now: the clock had jumped ahead and has come back. What is charged in it stays, for one
     /// window's length at most.
     pub(super) fn come_back(&self, now: Timestamp) {
-        let now = (millis(now) + BIAS_MILLIS) as u64;
+        let now = biased(now);
         change(&self.opened, LAYOUT, 0, |state| State { amount: state.amount.min(now), ..state });
     }
 
@@ -72,6 +75,11 @@ impl Opened {
     fn runs(&self, State { amount, .. }: State, now_millis: i64) -> bool {
         amount > 0 && now_millis < (amount as i64).saturating_sub(BIAS_MILLIS).saturating_add(self.length_millis)
     }
+}
+
+/// An instant as the word holds it, never 0.
+fn biased(at: Timestamp) -> u64 {
+    (millis(at) + BIAS_MILLIS) as u64
 }
 
 /// Whole milliseconds, within what the word holds: some 4,400 years around 1970.

@@ -75,6 +75,23 @@ enum Course {
     Rolling(Box<Rolling>),
 }
 
+/// What a budget that is made anew, after it was evicted or may have been, must know of what was before. Window numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Past {
+    /// The first window in which it was certainly not charged.
+    pub(crate) start: i64,
+    /// The windows on both sides of the last gap, as in [`Meter`].
+    pub(crate) left: i64,
+    pub(crate) landed: i64,
+}
+
+impl Past {
+    /// Of a budget that is new: nothing was charged, and there was no gap.
+    const fn none(start: i64) -> Self {
+        Self { start, left: start, landed: start }
+    }
+}
+
 /// What a settlement did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Settled {
@@ -90,40 +107,56 @@ impl Meter {
     /// It has seen no window yet, so its words stand a year back: a clock that is set back a little finds every window later. Not further
     /// back, so that a clock that stood at 1970 when the budget was made finds today within reach.
     pub(crate) fn new(window: &Window, now: Timestamp) -> Self {
-        let course = match window {
-            Window::Rolling(span) => Course::Rolling(Box::new(Rolling::new(span.micros(), now.as_micros()))),
-            Window::FirstUse(span) => Course::Use(Opened::new(*span)),
-            _ => Course::Clock,
-        };
-        let number = match &course {
-            Course::Clock => before_use(window, window.index(now)),
-            // These are numbered from 1.
-            Course::Use(_) => 0,
-            // What is told of it is numbered by turns.
-            Course::Rolling(rolling) => rolling.turn(rolling.latest()),
-        };
-        Self::starting(window, course, number)
+        let at_least = if matches!(window, Window::Rolling(_)) { rolling::UNUSED_NUMBERS_MIN } else { 0 };
+        let year = in_years(window, 1).max(at_least);
+        Self::starting(window, now, Past::none(window.index(now).wrapping_sub(year)))
+    }
+
+    /// An unused budget, asked for at `now`, of which there may have been one before.
+    pub(crate) fn after(window: &Window, now: Timestamp, Past { start, left, landed }: Past) -> Self {
+        let number = window.index(now);
+        // No further back than a new one; and where the gap is, within what the words can tell apart.
+        let (year, decades) = (number.saturating_sub(in_years(window, 1)), number.saturating_sub(in_years(window, 40)));
+        let past = Past { start: start.max(year), left: left.max(decades), landed: landed.max(decades) };
+        Self::starting(window, now, past)
     }
 
     /// An unused budget, first asked for in window number `now` of the clock.
     #[cfg(test)]
     pub(crate) fn in_window(window: &Window, now: i64) -> Self {
-        Self::starting(window, Course::Clock, before_use(window, now))
+        Self::with(Course::Clock, Layout::of(window), Past::none(now.wrapping_sub(in_years(window, 1))))
     }
 
-    fn starting(window: &Window, course: Course, number: i64) -> Self {
-        let layout = match &course {
-            Course::Rolling(rolling) => rolling.layout(),
-            Course::Clock | Course::Use(_) => Layout::of(window),
-        };
-        let unused = layout.pack(State { window: number, amount: 0 });
+    fn starting(window: &Window, now: Timestamp, past: Past) -> Self {
+        match window {
+            Window::Rolling(span) => {
+                let rolling = Rolling::new(span.micros(), past.start);
+                let layout = rolling.layout();
+                // What is told of it is numbered by turns.
+                let past = Past::none(rolling.turn(past.start));
+                Self::with(Course::Rolling(Box::new(rolling)), layout, past)
+            }
+            Window::FirstUse(span) => {
+                // A clock that was set back to before a budget's last window finds that one.
+                let began = (window.index(now) < past.start).then(|| past.start.saturating_mul(span.micros()));
+                let opened = Opened::new(*span, began.map(Timestamp::from_micros));
+                // Its windows are numbered from 1, or from 0 where there was one.
+                Self::with(Course::Use(opened), Layout::of(window), Past::none(0))
+            }
+            _ => Self::with(Course::Clock, Layout::of(window), past),
+        }
+    }
+
+    fn with(course: Course, layout: Layout, Past { start, left, landed }: Past) -> Self {
+        let at = |window| layout.pack(State { window, amount: 0 });
+        let unused = at(start);
         Self {
             word: AtomicU64::new(unused),
             held: AtomicU64::new(unused),
             ended: AtomicU64::new(unused),
             returned: AtomicU64::new(unused),
-            left: AtomicU64::new(unused),
-            landed: AtomicU64::new(unused),
+            left: AtomicU64::new(at(left)),
+            landed: AtomicU64::new(at(landed)),
             announced: [AtomicU64::new(unused), AtomicU64::new(unused)],
             forgiven: AtomicU64::new(unused),
             last_reset: AtomicU64::new(0),
@@ -479,6 +512,39 @@ impl Meter {
         }
     }
 
+    /// Whether a new budget made in the clock's window `now` could stand in for it, and nobody could tell, as long as nobody else has it: nothing
+    /// is charged, held or told in the current window or in the one before it. What is remembered of windows before those is forgotten with
+    /// it.
+    pub(crate) fn is_fresh(&self, now: i64) -> bool {
+        match &self.course {
+            Course::Clock => {
+                let [even, odd] = &self.announced;
+                [&self.word, &self.held, &self.ended, &self.returned, even, odd].into_iter().all(|word| {
+                    let state = self.layout.unpack(word.load(Ordering::Acquire), now);
+                    state.amount == 0 || state.window < now.saturating_sub(1)
+                })
+            }
+            // Of the last one's length, a whole one must have passed since its end.
+            Course::Use(opened) => opened.began_in().is_none_or(|began| began.saturating_add(2) < now),
+            Course::Rolling(rolling) => rolling.is_fresh(now),
+        }
+    }
+
+    /// The newest of the clock's windows in which something is charged, of those that are remembered, after the one since which there was no gap.
+    pub(crate) fn charged_last(&self, now: i64) -> Option<(i64, i64)> {
+        match &self.course {
+            Course::Clock => {
+                let state = |word: &AtomicU64| self.layout.unpack(word.load(Ordering::Acquire), now);
+                let charged = [&self.word, &self.ended].map(state).into_iter().filter(|state| state.amount > 0);
+                let window = charged.map(|state| state.window).max()?;
+                Some((state(&self.landed).window.min(window), window))
+            }
+            // The window that began in one slice of the grid ended in the next one.
+            Course::Use(opened) => opened.began_in().map(|began| (began, began.saturating_add(1))),
+            Course::Rolling(rolling) => rolling.charged_last(),
+        }
+    }
+
     /// Notes that `milestones` of `window` are told, and returns those of them that nobody had told: of all who reach a milestone one is told
     /// to tell it. Two windows are remembered; one before them has nothing to tell any more.
     pub(crate) fn announce(&self, window: i64, milestones: u64) -> u64 {
@@ -518,7 +584,7 @@ impl Meter {
     ///
     /// `now` must have been read after `seen` was loaded: then no delay of this thread can make a window that others opened in good
     /// order look as if it lay ahead.
-    fn come_back(&self, seen: State, now: i64) -> i64 {
+    pub(crate) fn come_back(&self, seen: State, now: i64) -> i64 {
         let number = |word: &AtomicU64| self.layout.unpack(word.load(Ordering::Acquire), seen.window).window;
         // In this order: a gap is written down from its near side to its far side.
         let (landed, left) = (number(&self.landed), number(&self.left));
@@ -549,11 +615,17 @@ impl Meter {
         if amount > 0 {
             change(&self.ended, layout, window, |state| rule::accumulate(layout, state, window, amount));
         }
-        if opened > window.saturating_add(1) {
+        if opened > window.saturating_add(1) && !self.was_made_in(window, amount) {
             for (word, window) in [(&self.left, window), (&self.landed, opened)] {
                 change(word, layout, opened, |state| State { window: state.window.max(window), ..state });
             }
         }
+    }
+
+    /// Whether it was made in window `window`, not charged since, and told where the last gap is: see [`Meter::after`].
+    fn was_made_in(&self, window: i64, amount: u64) -> bool {
+        let number = |word: &AtomicU64| self.layout.unpack(word.load(Ordering::Acquire), window).window;
+        amount == 0 && number(&self.ended) == window && number(&self.landed) != window
     }
 
     fn ended_in(&self, window: i64) -> Option<u64> {
@@ -570,9 +642,9 @@ impl Meter {
     }
 }
 
-/// The number of a window a year before number `now`, or at least the one before.
-fn before_use(window: &Window, now: i64) -> i64 {
-    now.wrapping_sub(window.shortest_micros().map_or(0, |shortest| (MICROS_PER_YEAR / shortest).max(1)))
+/// How many windows pass in so many years, at most; none of a lifetime.
+fn in_years(window: &Window, years: i64) -> i64 {
+    window.shortest_micros().map_or(0, |shortest| (years * MICROS_PER_YEAR / shortest).max(1))
 }
 
 /// A transition that cannot be refused.

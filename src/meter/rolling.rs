@@ -43,6 +43,8 @@ use crate::window::{Bounds, ROLLING_AMOUNT_BITS_MAX, ROLLING_PARTS};
 
 /// Sub-intervals to a window are one less.
 const SLOTS_DEFAULT: usize = ROLLING_PARTS as usize + 1;
+/// The numbers of an unused budget start at least so far back: further than a window, so that its first use is seen to land after a gap.
+pub(super) const UNUSED_NUMBERS_MIN: i64 = 2 * SLOTS_DEFAULT as i64;
 /// A word that is one number: `total`, and numbers of sub-intervals bit by bit.
 const WHOLE: Layout = Layout::with_bits(u64::BITS);
 
@@ -86,13 +88,9 @@ pub(crate) enum Part {
 const PARTS: [Part; 2] = [Part::Used, Part::Held];
 
 impl<const SLOTS: usize> Rolling<SLOTS> {
-    /// An unused budget with a window of `length_micros`, first asked for at `now_micros`.
-    ///
-    /// It has seen no time yet, so its numbers start a year back, as those of [`super::Meter::new`] do.
-    pub(crate) fn new(length_micros: i64, now_micros: i64) -> Self {
+    /// An unused budget with a window of `length_micros`, whose numbers start at `latest`.
+    pub(crate) fn new(length_micros: i64, latest: i64) -> Self {
         let sub_micros = sub_micros::<SLOTS>(length_micros);
-        let back = (MICROS_PER_YEAR / sub_micros).max(2 * SLOTS as i64);
-        let latest = now_micros.div_euclid(sub_micros).saturating_sub(back);
         let layout = Layout::with_bits(amount_bits::<SLOTS>(sub_micros));
         let unused = |index: usize| {
             let before = (latest.rem_euclid(SLOTS as i64) - index as i64).rem_euclid(SLOTS as i64);
@@ -111,6 +109,18 @@ impl<const SLOTS: usize> Rolling<SLOTS> {
             sub_micros,
             layout,
         }
+    }
+
+    /// Whether nothing counts any more in the clock's number `now`, and nothing has for a whole window.
+    pub(crate) fn is_fresh(&self, now: i64) -> bool {
+        self.peek(now.saturating_sub(SLOTS as i64)).amount == 0 && self.latest() <= self.own(now)
+    }
+
+    /// The clock's numbers since the last gap and of the last time that it was asked, if it ever was.
+    pub(crate) fn charged_last(&self) -> Option<(i64, i64)> {
+        let (landed, latest) = (self.landed.load(Ordering::Acquire) as i64, self.latest());
+        (latest > self.left.load(Ordering::Acquire) as i64 || self.charged() > 0)
+            .then(|| (self.clocks(landed), self.clocks(latest)))
     }
 
     /// The clock's number of an instant.
@@ -504,6 +514,14 @@ fn look(word: &AtomicU64) -> u64 {
 #[cfg(loom)]
 fn look(word: &AtomicU64) -> u64 {
     word.fetch_or(0, Ordering::AcqRel)
+}
+
+/// An unused budget, first asked for at `now_micros`.
+#[cfg(test)]
+fn unused<const SLOTS: usize>(length_micros: i64, now_micros: i64) -> Rolling<SLOTS> {
+    let sub_micros = sub_micros::<SLOTS>(length_micros);
+    let back = (MICROS_PER_YEAR / sub_micros).max(2 * SLOTS as i64);
+    Rolling::new(length_micros, now_micros.div_euclid(sub_micros).saturating_sub(back))
 }
 
 #[cfg(all(test, not(loom)))]

@@ -8,6 +8,7 @@ use crate::cost::CostError;
 use crate::engine::{Component, InForce, UnknownResource};
 use crate::holds::Full;
 use crate::refusal::Refusal;
+use crate::registry::NoRoom;
 use crate::subject::SubjectError;
 
 /// Subjects that cannot be a scope. Nothing was charged.
@@ -28,6 +29,12 @@ pub enum ScopeError {
         /// How many do.
         budgets: usize,
     },
+    /// A subject is new, and the engine keeps as many as it may, all of them in use:
+    /// [`EngineBuilder::max_subjects`](crate::EngineBuilder::max_subjects). Those that it has go on.
+    TooManySubjects {
+        /// How many it may keep.
+        max: u64,
+    },
 }
 
 impl fmt::Display for ScopeError {
@@ -41,6 +48,12 @@ impl fmt::Display for ScopeError {
             ),
             Self::TooManyBudgets { budgets } => {
                 write!(f, "{budgets} budgets apply to this scope, more than {SEATS_MAX}")
+            }
+            Self::TooManySubjects { max } => {
+                write!(
+                    f,
+                    "the engine keeps {max} subjects, as many as it may, and all of them have usage or are in use"
+                )
             }
         }
     }
@@ -158,6 +171,12 @@ impl fmt::Display for AffordError {
 }
 
 impl std::error::Error for AffordError {}
+
+impl From<NoRoom> for ScopeError {
+    fn from(NoRoom { max }: NoRoom) -> Self {
+        Self::TooManySubjects { max }
+    }
+}
 
 macro_rules! from {
     ($error:ident, $($variant:ident($cause:ty)),+) => {

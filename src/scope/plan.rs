@@ -3,6 +3,8 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::error::ScopeError;
 use super::later;
 use super::owner::{Ended, Gate, Owned, Passing, Standing};
@@ -179,8 +181,8 @@ impl Plan {
             let limits = limits.zip(caps);
             let limits: Vec<_> =
                 limits.filter(|((_, (_, limit)), _)| !members.covers(subject, limit.resource)).collect();
-            let rules: Vec<_> = limits.iter().map(|((_, (_, limit)), _)| limit.rule).collect();
-            let meters = core.registry.budgets(subject, &rules, now);
+            let rules: SmallVec<[_; 4]> = limits.iter().map(|((_, (_, limit)), _)| limit.rule).collect();
+            let meters = core.registry.budgets(subject, &rules, now)?;
             for (((order, (rule, limit)), (_, cap, _)), meter) in limits.into_iter().zip(meters) {
                 let enforcement = if opened { open(rule.enforced()) } else { rule.enforced() };
                 let called = (Arc::clone(&limit.label), subject.clone());

@@ -19,7 +19,7 @@ fn check(model: impl Fn() + Sync + Send + 'static) {
 }
 
 fn ring() -> Arc<Ring> {
-    let ring = Ring::new(100, 1_000);
+    let ring = unused(100, 1_000);
     // Numbers that follow each other from here on.
     assert!(ring.admit(10, 0, HARD, Part::Used).is_ok());
     Arc::new(ring)

@@ -8,7 +8,7 @@ type Small = Rolling<4>;
 const MAX: Gate = Gate::Max(10);
 
 fn small() -> Small {
-    Small::new(300, 1_000)
+    unused(300, 1_000)
 }
 
 impl<const SLOTS: usize> Rolling<SLOTS> {
@@ -152,7 +152,7 @@ fn a_count_past_the_field_admits_nothing_until_it_expires_and_is_exact_again_the
 #[test]
 fn every_length_has_room_for_amounts_and_fifty_years_of_turns() {
     for seconds in [1, 60, 18_000, 86_400, 30 * 86_400, 365 * 86_400, 1_000 * 365 * 86_400] {
-        let budget: Rolling = Rolling::new(seconds * 1_000_000, 0);
+        let budget: Rolling = unused(seconds * 1_000_000, 0);
         assert!(budget.sub_micros * 60 >= seconds * 1_000_000);
         let turns = 50 * MICROS_PER_YEAR / (budget.sub_micros * 61);
         for turn in [-turns, -1, 0, 1, turns] {
@@ -161,14 +161,14 @@ fn every_length_has_room_for_amounts_and_fifty_years_of_turns() {
         }
         assert!(budget.layout().saturated() <= u64::MAX >> 10);
     }
-    let budget: Rolling = Rolling::new(5 * 3_600_000_000, 0);
+    let budget: Rolling = unused(5 * 3_600_000_000, 0);
     assert_eq!((budget.sub_micros, budget.layout().saturated()), (300_000_000, (1 << 46) - 1));
 }
 
 #[test]
 fn the_ends_of_time_do_not_panic() {
     for length in [1, 59, 1_000_000, i64::MAX] {
-        let budget: Rolling = Rolling::new(length, i64::MIN);
+        let budget: Rolling = unused(length, i64::MIN);
         for at in [i64::MIN, 0, i64::MAX, i64::MIN] {
             let now = budget.number(at);
             let _ = (budget.charge(now, 6), budget.peek(now), budget.fits_at(6, 10, now), budget.fresh_at(now));
@@ -182,7 +182,7 @@ fn the_ends_of_time_do_not_panic() {
 #[test]
 fn a_budget_starts_fresh_however_far_the_clock_jumps() {
     for years in [1, 57, 120, 5_000, 200_000] {
-        let budget: Rolling = Rolling::new(1_000_000, 0);
+        let budget: Rolling = unused(1_000_000, 0);
         budget.charge(0, 10).unwrap();
         let later = budget.number(years * MICROS_PER_YEAR);
         assert_eq!(budget.peek(later).amount, 0, "{years}");
@@ -325,7 +325,7 @@ fn compare_with_model<const SLOTS: usize>(seed: u64, strict: bool) {
     let mut random = Random(seed);
     let max = 1 + random.below(60);
     let slots = SLOTS as i64;
-    let budget = Rolling::<SLOTS>::new(1_000 * (slots - 1), 1_000_000);
+    let budget = unused::<SLOTS>(1_000 * (slots - 1), 1_000_000);
     let mut model = Model { slots, latest: i64::MIN / 2, ..Model::default() };
     let mut now = 1_000;
     let mut holds: Vec<(i64, u64)> = Vec::new();
@@ -402,7 +402,7 @@ fn no_interval_of_the_length_holds_more_and_refusals_are_one_sub_interval_too_st
         let length = 1 + random.below(20_000) as i64;
         let max = 1 + random.below(100);
         let mut at = -(random.below(100_000) as i64);
-        let budget: Rolling = Rolling::new(length, at);
+        let budget: Rolling = unused(length, at);
         assert!((0..60).contains(&(60 * budget.sub_micros - length)), "a microsecond per sub-interval at most");
         let mut admitted: Vec<(i64, u64)> = Vec::new();
         for step in 0..1_500 {

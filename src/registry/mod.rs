@@ -1,0 +1,269 @@
+//! Subjects and their budgets, in a sharded concurrent map.
+//!
+//! A budget is known by its subject and a *rule number*, which the engine gives to each combination of limit id, resource and window
+//! that a policy ever named. It is made when a scope first needs it and stays, whatever the policy says: usage survives a limit
+//! that is changed, or removed and put back.
+//!
+//! **Eviction.** A subject goes when nobody could tell: nobody holds one of its budgets, and each is as if new ([`Meter::is_fresh`]).
+//! Both are decided under the lock of the subject's shard. Nobody else can get at a budget meanwhile: whoever wants one looks it up under that
+//! lock, and whoever has one (a scope, a reservation, a receipt) is counted by its `Arc`. What must outlive an eviction is in the rule's
+//! [`Chronicle`].
+//!
+//! **When.** Whoever makes the subject that doubles what the last sweep left sweeps; so does whoever finds the registry full, unless the last
+//! sweep was a moment ago: see [`Registry::find_room`]. A sweep locks one shard at a time.
+//!
+//! **Locks**, in this order: `sweeping`, a shard, `books`.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use ahash::RandomState;
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+use crate::meter::Meter;
+use crate::subject::Subject;
+use crate::time::Timestamp;
+use crate::window::Window;
+
+mod chronicle;
+
+use chronicle::Chronicle;
+
+/// A rule number and the window its budgets have.
+pub(crate) type Rule = (u32, Window);
+
+/// A subject's budgets, in the order of the rules that were asked for.
+pub(crate) type Meters = SmallVec<[Arc<Meter>; 4]>;
+
+type Budgets = SmallVec<[(u32, Arc<Meter>); 2]>;
+
+/// So many that a sweep locks a shard of a large registry for well under a millisecond.
+const SHARDS: usize = 128;
+/// Nothing is swept below this many subjects, unless it is asked for or the registry is full.
+const SWEEP_FROM: u64 = 1_024;
+/// Subjects that a full registry examines, on average, for each new one that is asked for.
+const EXAMINED_PER_SUBJECT: u64 = 32;
+/// The newest subjects, which a full registry examines first: most likely to be idle when all others are in use.
+const NEWEST: usize = 64;
+
+/// The budgets of an engine. The hasher is keyed with random numbers of the process: ids cannot be chosen to collide.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    subjects: DashMap<Subject, Budgets, RandomState>,
+    books: Mutex<Books>,
+    /// Held by who sweeps.
+    sweeping: Mutex<()>,
+    max: u64,
+}
+
+/// What is known about all subjects together.
+#[derive(Debug)]
+struct Books {
+    subjects: u64,
+    /// How many subjects there may be until somebody sweeps.
+    sweep_at: u64,
+    /// New subjects that were asked for since the last sweep.
+    asked: u64,
+    /// When windows have ended since the last sweep.
+    again_at: Timestamp,
+    newest: VecDeque<Subject>,
+    /// By rule number.
+    rules: Vec<Option<(Window, Chronicle)>>,
+}
+
+/// As many subjects are kept as may be, and none was found idle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NoRoom {
+    pub(crate) max: u64,
+}
+
+impl Registry {
+    /// For up to `max` subjects.
+    pub(crate) fn new(max: u64) -> Self {
+        let books = Books {
+            subjects: 0,
+            sweep_at: SWEEP_FROM,
+            asked: 0,
+            again_at: Timestamp::MIN,
+            newest: VecDeque::new(),
+            rules: Vec::new(),
+        };
+        Self {
+            subjects: DashMap::with_hasher_and_shard_amount(RandomState::new(), SHARDS),
+            books: Mutex::new(books),
+            sweeping: Mutex::new(()),
+            max,
+        }
+    }
+
+    /// The subject's budgets for `rules`, in their order. Those that do not exist are made, unused as of `now`.
+    pub(crate) fn budgets(&self, subject: &Subject, rules: &[Rule], now: Timestamp) -> Result<Meters, NoRoom> {
+        if rules.is_empty() {
+            return Ok(Meters::new());
+        }
+        if let Some(budgets) = self.subjects.get(subject) {
+            let found: Option<_> = rules.iter().map(|(rule, _)| find(&budgets, *rule)).collect();
+            if let Some(found) = found {
+                return Ok(found);
+            }
+        }
+        loop {
+            if let Some((meters, sweep_due)) = self.make(subject, rules, now) {
+                if sweep_due && let Some(_sweeping) = self.sweeping.try_lock() {
+                    self.sweep_all(now);
+                }
+                return Ok(meters);
+            }
+            if !self.find_room(now) {
+                return Err(NoRoom { max: self.max });
+            }
+        }
+    }
+
+    /// Evicts the idle subjects; says how many. Waits for a sweep that is under way.
+    pub(crate) fn sweep(&self, now: Timestamp) -> usize {
+        let _sweeping = self.sweeping.lock();
+        self.sweep_all(now)
+    }
+
+    /// How many subjects have budgets.
+    pub(crate) fn subjects(&self) -> u64 {
+        self.books.lock().subjects
+    }
+
+    /// Makes those budgets of the subject that are missing, and says whether a sweep is due; `None` when the subject is new and there is no room.
+    fn make(&self, subject: &Subject, rules: &[Rule], now: Timestamp) -> Option<(Meters, bool)> {
+        let entry = self.subjects.entry(subject.clone());
+        let mut books = self.books.lock();
+        let mut budgets = match entry {
+            Entry::Occupied(place) => place.into_ref(),
+            Entry::Vacant(place) => {
+                books.asked = books.asked.saturating_add(1);
+                if books.subjects >= self.max {
+                    return None;
+                }
+                books.add(subject);
+                place.insert(Budgets::new())
+            }
+        };
+        let meters = rules.iter().map(|&(rule, window)| {
+            find(&budgets, rule).unwrap_or_else(|| {
+                let meter = Arc::new(books.unused(rule, window, now));
+                budgets.push((rule, Arc::clone(&meter)));
+                meter
+            })
+        });
+        let meters = meters.collect();
+        Some((meters, books.subjects >= books.sweep_at))
+    }
+
+    /// Evicts something, if it finds something idle; false when there is no room.
+    ///
+    /// The newest subjects are looked at each time. All of them are when windows have ended since the last sweep, or when so many new ones have
+    /// been asked for since that a sweep costs little for each: an attacker's ids in a registry whose subjects are all in use cost no sweep each.
+    /// So room that becomes idle within a window may be found late, when it is less than a thirty-second part of all.
+    fn find_room(&self, now: Timestamp) -> bool {
+        let _sweeping = self.sweeping.lock();
+        let (newest, sweep_pays) = {
+            let mut books = self.books.lock();
+            if books.subjects < self.max {
+                return true;
+            }
+            let pays = books.asked.saturating_mul(EXAMINED_PER_SUBJECT) >= books.subjects || now >= books.again_at;
+            (std::mem::take(&mut books.newest), pays)
+        };
+        let numbers = self.books.lock().numbers(now);
+        let is_idle = |budgets: &mut Budgets| self.evict_if_idle(budgets, &numbers);
+        let gone = |subject: &Subject| self.subjects.remove_if_mut(subject, |_, budgets| is_idle(budgets)).is_some();
+        let evicted = newest.iter().filter(|subject| gone(subject)).count();
+        evicted > 0 || sweep_pays && self.sweep_all(now) > 0
+    }
+
+    /// A sweep, by who holds `sweeping`.
+    fn sweep_all(&self, now: Timestamp) -> usize {
+        let numbers = self.books.lock().numbers(now);
+        let mut evicted = 0;
+        self.subjects.retain(|_, budgets| {
+            let gone = self.evict_if_idle(budgets, &numbers);
+            evicted += usize::from(gone);
+            !gone
+        });
+        self.books.lock().note_sweep(now);
+        evicted
+    }
+
+    /// Whether the subject that has these budgets goes; then that is in the books. The caller holds the lock of its shard, and removes it.
+    fn evict_if_idle(&self, budgets: &mut Budgets, numbers: &[Option<i64>]) -> bool {
+        let number = |rule: u32| numbers.get(rule as usize).copied().flatten();
+        let is_idle = budgets.iter_mut().all(|(rule, meter)| match (Arc::get_mut(meter), number(*rule)) {
+            // Nobody else has it, and what the last who had it did is seen.
+            (Some(meter), Some(now)) => meter.is_fresh(now),
+            // In use; or its rule is newer than this sweep.
+            _ => false,
+        });
+        if is_idle {
+            let mut books = self.books.lock();
+            books.subjects -= 1;
+            for (rule, meter) in budgets {
+                let charged = number(*rule).and_then(|now| meter.charged_last(now));
+                if let (Some(run), Some(Some((_, chronicle)))) = (charged, books.rules.get_mut(*rule as usize)) {
+                    chronicle.evict(run);
+                }
+            }
+        }
+        is_idle
+    }
+}
+
+impl Books {
+    fn add(&mut self, subject: &Subject) {
+        self.subjects += 1;
+        if self.newest.len() == NEWEST {
+            self.newest.pop_front();
+        }
+        self.newest.push_back(subject.clone());
+    }
+
+    /// An unused budget of `rule`.
+    fn unused(&mut self, rule: u32, window: Window, now: Timestamp) -> Meter {
+        let index = rule as usize;
+        if index >= self.rules.len() {
+            self.rules.resize(index + 1, None);
+        }
+        let number = window.index(now);
+        let (_, chronicle) = self.rules[index].get_or_insert_with(|| (window, Chronicle::new(number)));
+        match chronicle.past(number) {
+            None => Meter::new(&window, now),
+            Some(past) => Meter::after(&window, now, past),
+        }
+    }
+
+    /// The numbers of the windows of `now`, by rule.
+    fn numbers(&mut self, now: Timestamp) -> Vec<Option<i64>> {
+        let number = |rule: &mut Option<(Window, Chronicle)>| {
+            rule.as_mut().map(|(window, chronicle)| {
+                let number = window.index(now);
+                chronicle.see(number);
+                number
+            })
+        };
+        self.rules.iter_mut().map(number).collect()
+    }
+
+    fn note_sweep(&mut self, now: Timestamp) {
+        self.sweep_at = self.subjects.saturating_mul(2).max(SWEEP_FROM);
+        self.asked = 0;
+        let ends = self.rules.iter().flatten().filter_map(|(window, _)| window.bounds(now));
+        self.again_at = ends.map(|bounds| bounds.end).min().unwrap_or(Timestamp::MAX);
+    }
+}
+
+fn find(budgets: &Budgets, rule: u32) -> Option<Arc<Meter>> {
+    budgets.iter().find(|(number, _)| *number == rule).map(|(_, meter)| Arc::clone(meter))
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests;
