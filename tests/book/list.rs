@@ -1,6 +1,8 @@
 pages! {
     allowances = "allowances";
+    bounds = "bounds";
     budgets = "budgets";
+    events = "events";
     failures = "failures";
     guides_an_llm_gateway = "guides/an-llm-gateway";
     guides_coming_from_autogpt_copilot = "guides/coming-from-autogpt-copilot";
@@ -12,6 +14,7 @@ pages! {
     policy = "policy";
     prices = "prices";
     reservations = "reservations";
+    resets = "resets";
     slots = "slots";
     start = "start";
     usage_bodies = "usage-bodies";
