@@ -146,7 +146,8 @@ impl Engine {
             Ok(budget.bounds_end())
         })
         .inspect(|change| {
-            self.core.emit(change.at, || EventKind::ToppedUp { budget: change.budget(), amount, cap: change.after })
+            let cap = change.after;
+            self.core.emit(change.at, || EventKind::ToppedUp { budget: change.budget(), amount, cap });
         })
     }
 

@@ -189,7 +189,9 @@ impl Scope {
         }
         core.resets.finish(number);
         drop(moment);
-        taken.iter().for_each(|taken| taken.tell(core, now, false));
+        for taken in &taken {
+            taken.tell(core, now, false);
+        }
         Ok(taken)
     }
 }
