@@ -380,3 +380,20 @@ fn a_scope_without_room_is_an_error_and_charges_nothing() {
     scope.try_charge(tokens.of(5)).unwrap();
     assert!(matches!(scope.try_charge(tokens.of(1)), Err(ChargeError::Refused(_))));
 }
+
+/// Found while writing the page on bounds: after one refusal the newest subjects were forgotten, and a registry that had become idle went on
+/// refusing.
+#[test]
+fn a_registry_that_becomes_idle_after_a_refusal_has_room_at_once() {
+    let policy = Policy::builder()
+        .resource("tokens", Unit::Count)
+        .limit(Limit::new("run", "agent", "tokens", Window::Lifetime, Cap::Max(10)))
+        .build()
+        .unwrap();
+    let engine = Engine::builder(policy).max_subjects(100).build();
+    let scope = |number: u32| engine.scope([format!("agent:{number}")]);
+    let kept: Vec<_> = (0..100).map(|number| scope(number).unwrap()).collect();
+    assert!(matches!(scope(1_000), Err(ScopeError::TooManySubjects { max: 100 })));
+    drop(kept);
+    assert!(scope(1_001).is_ok());
+}

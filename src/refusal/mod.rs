@@ -173,6 +173,7 @@ impl fmt::Display for Refusal {
         }
         match (retry, resets_at) {
             (Retry::Never, _) if requested > max => f.write_str(": never fits")?,
+            (Retry::Never, _) if *remaining > 0 => f.write_str(", and stays so")?,
             (Retry::Never, _) => f.write_str(" for good")?,
             (_, Some(then)) if *then <= self.at => f.write_str(", resets now")?,
             (_, Some(then)) => write!(f, ", resets in {}", Countdown::between(self.at, *then))?,

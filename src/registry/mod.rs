@@ -178,8 +178,14 @@ impl Registry {
         let numbers = self.books.lock().numbers(now);
         let is_idle = |budgets: &mut Budgets| self.evict_if_idle(budgets, &numbers);
         let gone = |subject: &Subject| self.subjects.remove_if_mut(subject, |_, budgets| is_idle(budgets)).is_some();
-        let evicted = newest.iter().filter(|subject| gone(subject)).count();
-        evicted > 0 || sweep_pays && self.sweep_all(now) > 0
+        let (evicted, mut in_use): (VecDeque<_>, VecDeque<_>) = newest.into_iter().partition(gone);
+        // They are looked at again the next time, before any that came meanwhile are too many.
+        let mut books = self.books.lock();
+        in_use.extend(std::mem::take(&mut books.newest));
+        let surplus = in_use.len().saturating_sub(NEWEST);
+        books.newest = in_use.split_off(surplus);
+        drop(books);
+        !evicted.is_empty() || sweep_pays && self.sweep_all(now) > 0
     }
 
     /// A sweep, by who holds `sweeping`.
