@@ -430,6 +430,12 @@ fn policy(accounts: &[Account], resets: &Resets, exact: bool) -> Result<Policy, 
 /// What each operation does in an outage; `policy` says what differs from the default.
 fn failure_policy(setup: &Value) -> Result<FailurePolicy, Unbuilt> {
     let mut policy = FailurePolicy::default();
+    if let Value::String(choice) = &setup["policy"] {
+        // One word for all of them.
+        return failure_policy(
+            &json!({ "policy": { "check": choice, "record": choice, "reserve": choice, "reset": choice } }),
+        );
+    }
     for (operation, choice) in args::fields(setup, "policy")? {
         let choice = match choice.as_str() {
             Some("open") => OnFailure::Open,

@@ -159,7 +159,7 @@ impl<'a> Run<'a> {
         Ok(run)
     }
 
-    /// Deals the rounds of each role out among its threads. What all results add up to.
+    /// Every thread runs its lines as often as there are rounds. What all results add up to.
     fn all_rounds(&self) -> Result<HashMap<String, i128>, String> {
         let threads = self.schedule.roles.iter().map(|role| role.threads).sum::<u64>();
         let start = Barrier::new(usize::try_from(threads).map_err(|_| "too many threads")?);
@@ -167,13 +167,13 @@ impl<'a> Run<'a> {
         std::thread::scope(|scope| {
             let mut number = 0;
             for role in &self.schedule.roles {
-                for thread in 0..role.threads {
+                for _ in 0..role.threads {
                     let (start, sums, fault) = (&start, &sums, &fault);
                     let mut hands = Hands::new(number, self.always.len());
                     number += 1;
                     scope.spawn(move || {
                         start.wait();
-                        for round in (thread..self.schedule.rounds).step_by(role.threads as usize) {
+                        for round in 0..self.schedule.rounds {
                             if let Err(error) = self.round(role, round, &mut hands) {
                                 *locked(fault) =
                                     Some(format!("thread {number} in round {round} of seed {SEED}: {error}"));
