@@ -198,6 +198,7 @@ impl<'a> Run<'a> {
 
     fn round(&self, role: &Role, round: u64, hands: &mut Hands) -> Result<(), String> {
         hands.round = round;
+        let asked_before = hands.asked.clone();
         for Line { one_in, choices } in &role.lines {
             if hands.below(*one_in) > 0 {
                 continue;
@@ -214,7 +215,8 @@ impl<'a> Run<'a> {
                 Action::AllAtOnce => self.all_at_once(role, &choices[..chosen], hands)?,
             }
         }
-        if !self.schedule.has_readers() {
+        let is_unasked = |(before, after): (&u64, &u64)| before == after;
+        if !self.schedule.has_readers() && asked_before.iter().zip(&hands.asked).any(is_unasked) {
             let reading = self.reading()?;
             self.ask(&reading, hands)?;
         }
