@@ -37,10 +37,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 paid_for += STEP;
             }
         }
-        let used = engine.cost(&input.with(TokenClass::Output, output))?;
-        let cost = Unit::Usd.format(used.amount(usd).unwrap_or(0));
+        let actual = engine.cost(&input.with(TokenClass::Output, output))?;
+        let cost = Unit::Usd.format(actual.amount(usd).unwrap_or(0));
         // A stream that was cut may have been billed for more than was seen: never less than held.
-        hold.commit(if cut { Actual::AtLeast(used) } else { Actual::Exact(used) })?;
+        hold.commit(if cut { Actual::AtLeast(actual) } else { Actual::Exact(actual) })?;
         let ending = if cut { "cut, the budget is used up" } else { "complete" };
         println!("answer {}: {output} tokens seen, {cost} usd, {ending}", number + 1);
     }

@@ -165,7 +165,7 @@ impl Cost {
     }
 
     /// What this cost has beyond `earlier`, resource by resource: what has come to it since, for
-    /// [`Reservation::observe`](crate::Reservation::observe). A resource that has not grown is not named.
+    /// [`Hold::observe`](crate::Hold::observe). A resource that has not grown is not named.
     ///
     /// ```
     /// # use encumber::{Cap, Engine, Limit, Policy, Unit, Window};

@@ -40,15 +40,21 @@
 //!
 //! | | |
 //! |---|---|
-//! | [`Engine`] | built once, cloned freely: makes scopes, prices usage, swaps policies |
+//! | [`Engine`] | built once, cloned freely: makes scopes, prices usage, swaps policies, resumes holds by id |
 //! | [`Scope`] | the operations: [`check`](Scope::check), [`try_charge`](Scope::try_charge), [`reserve`](Scope::reserve), [`record`](Scope::record), [`afford`](Scope::afford), [`usage`](Scope::usage) |
-//! | [`Reservation`] | a hold, settled once: [`commit`](Reservation::commit), [`release`](Reservation::release), or its drop; [`try_extend`](Reservation::try_extend) for streams |
+//! | [`Reservation`], [`Hold`] | an amount held, settled once: [`commit`](Hold::commit), [`release`](Hold::release), or its drop; [`try_extend`](Hold::try_extend) for streams; [`split`](Reservation::split) |
+//! | [`DetachedHold`], [`HoldId`] | holds under an id, with a time-to-live: idempotency keys, other threads, later requests |
+//! | [`Allowance`] | a reservation turned into a budget for sub-agents |
+//! | [`Workflow`], [`Slot`] | steps, tool calls and budgets of a run; places for what runs at once |
 //! | [`Policy`], [`Limit`], [`Cap`], [`Enforcement`] | which limits exist, on whom; hard, soft, shadow, unlimited |
 //! | [`Resource`], [`Unit`], [`Cost`] | amounts; money is whole nano-dollars |
-//! | [`Usage`], [`Rates`], [`Price`], [`Weights`], [`Unknown`] | token counts turned into costs, exactly, with an explicit choice for what is unknown |
-//! | [`Window`], [`Timestamp`], [`Clock`], [`ManualClock`] | calendar windows and fixed grids, UTC; injected clocks |
+//! | [`Usage`], [`Rates`], [`Price`], [`Weights`], [`Unknown`], [`Estimate`] | token counts turned into costs, exactly, with an explicit choice for what is unknown |
+//! | [`Window`], [`Timestamp`], [`Clock`], [`ManualClock`] | calendars and grids, rolling windows, windows from first use; injected clocks |
 //! | [`Refusal`], [`Violation`], [`Retry`] | every violated budget, whether waiting helps; as a sentence, JSON and HTTP |
-//! | [`Admission`], [`Receipt`], [`BudgetUsage`], [`Status`] | what operations report |
+//! | [`Admission`], [`Receipt`], [`BudgetUsage`], [`Status`] | what operations report; receipts can be [refunded](Engine::refund) |
+//! | [`PaidReset`], [`Reset`], [`Engine::top_up`], [`Engine::set_override`] | what is sold or decided while the engine runs |
+//! | [`Events`], [`Event`] | a bounded stream of what happened |
+//! | [`FailurePolicy`], [`Component`] | what operations do while something else is degraded |
 //!
 //! # What it does
 //!
@@ -57,16 +63,15 @@
 //! - Three things may carry a budget past its max, and each is reported: a commit above its reservation, [`Scope::record`], and a
 //!   lowered limit.
 //! - A reservation belongs to the windows that admitted it. A late settlement never credits a newer one.
+//! - A hold that nobody settles expires, if it was given a time-to-live: released if its call never went out, charged if it did.
 //! - A new window starts with the first charge in it, with no timer.
 //! - Numbers never wrap. Counts saturate where nothing hard is admitted; a cap that a budget cannot hold is an error
 //!   ([`Window::cap_max`]).
 //!
 //! # What it does not do
 //!
-//! This version keeps everything in memory: a restart starts all budgets fresh. It has no rolling windows, windows from first use, or time
-//! zones; no ids or time-to-live of holds, refunds or allowances; no workflows, slots, paid resets or events; no price-file loaders or
-//! usage adapters; and it does not evict idle subjects. It limits one process: budgets that several machines share need a server. It
-//! does not smooth a rate: for that, use a rate limiter.
+//! This version keeps everything in memory: a restart starts all budgets fresh. It limits one process: budgets that several machines share
+//! need a server. It does not smooth a rate: for that, use a rate limiter.
 //!
 //! # Policies from text
 //!
@@ -119,10 +124,11 @@
 //! # Concurrency
 //!
 //! Each budget is one atomic word that holds the window's number and the charged amount, so admission, settlement and rollover are single
-//! compare-and-swap steps. All handles are `Send` and `Sync`; an operation that finds room waits for nobody. A refusal is
+//! compare-and-swap steps (a rolling window takes a few words). All handles are `Send` and `Sync`. An operation that finds room waits for nobody,
+//! but for the few steps of a reset, or of a report that would otherwise see half of something. A refusal is
 //! the cold path: the clock is read again precisely, and with several budgets it waits, bounded, for attempts that may be undone, so that
 //! no call is refused because of another one that is itself refused. Nothing of the crate has to be held across an `.await` but a
-//! [`Reservation`], which is owned and `Send`. See [`Scope`](Scope#concurrency) for what holds when, [`Reservation`] for races between
+//! [`Reservation`], which is owned and `Send`. See [`Scope`](Scope#concurrency) for what holds when, [`Hold`] for races between
 //! settlements, and `docs/internals/atomics.md` for the orderings.
 #![forbid(unsafe_code)]
 

@@ -43,9 +43,9 @@ struct Ledger {
 }
 
 impl Ledger {
-    fn charge(&self, amount: u64, held: u64) {
+    fn charge(&self, amount: u64, reserved: u64) {
         self.charged.fetch_add(amount, Ordering::Relaxed);
-        self.above_holds.fetch_add(amount.saturating_sub(held), Ordering::Relaxed);
+        self.above_holds.fetch_add(amount.saturating_sub(reserved), Ordering::Relaxed);
     }
 }
 
@@ -83,7 +83,7 @@ fn policy() -> Policy {
 fn call(engine: &Engine, agent: &Agent, tokens: Resource, random: &mut Random, (number, estimates): (u64, Estimates)) {
     let estimate = 1 + random.next(2_000);
     let ledger = &agent.ledger;
-    let held = match random.next(3) {
+    let reserved = match random.next(3) {
         0 => agent.scope.reserve(tokens.of(estimate)),
         1 => agent.scope.reserve_for(tokens.of(estimate), LONG_TTL),
         _ => {
@@ -97,7 +97,7 @@ fn call(engine: &Engine, agent: &Agent, tokens: Resource, random: &mut Random, (
             }
         }
     };
-    let hold = match held {
+    let hold = match reserved {
         Ok(hold) => hold,
         Err(ChargeError::Refused(_)) => {
             ledger.refused.fetch_add(1, Ordering::Relaxed);
@@ -126,8 +126,8 @@ fn call(engine: &Engine, agent: &Agent, tokens: Resource, random: &mut Random, (
             let more = 1 + random.next(500);
             let extended = hold.try_extend(tokens.of(more)).is_ok();
             hold.observe(&tokens.of(observed));
-            let held = estimate + if extended { more } else { 0 };
-            commit(&hold, tokens.of(billed).into(), billed, held, ledger);
+            let reserved = estimate + if extended { more } else { 0 };
+            commit(&hold, tokens.of(billed).into(), billed, reserved, ledger);
         }
         // Broken off: at least this much.
         5 => {
@@ -181,13 +181,13 @@ fn call(engine: &Engine, agent: &Agent, tokens: Resource, random: &mut Random, (
     }
 }
 
-fn commit(hold: &Reservation, actual: Actual, charged: u64, held: u64, ledger: &Ledger) {
+fn commit(hold: &Reservation, actual: Actual, charged: u64, reserved: u64, ledger: &Ledger) {
     match hold.commit(actual) {
         Ok(receipt) => assert_eq!(receipt.charged().iter().map(|(_, amount)| amount).sum::<u64>(), charged),
         Err(error) => panic!("{error}"),
     }
     assert_eq!(hold.release(), Err(SettleError::Committed));
-    ledger.charge(charged, held);
+    ledger.charge(charged, reserved);
 }
 
 fn assert_within(scope: &Scope) {

@@ -335,3 +335,30 @@ fn payments_in_order_are_told_of_as_any_other() {
     scope.record_in_order([included, credit], 90).unwrap();
     assert_eq!(names(), ["warning", "exhausted", "overage"], "of the second");
 }
+
+#[test]
+fn resets_top_ups_and_overrides_are_told_with_what_was_before_and_after() {
+    let day = Limit::new("day", "user", "tokens", Window::Day, Cap::Max(100));
+    let week = Limit::new("week", "user", "tokens", Window::Week, Cap::Max(500));
+    let policy = Policy::builder().resource("tokens", Unit::Count).limit(day).limit(week).build().unwrap();
+    let events = Events::bounded(64);
+    let engine = Engine::builder(policy).events(&events).build();
+    let (tokens, scope) = (engine.resource("tokens").unwrap(), engine.scope(["user:7"]).unwrap());
+    let hold = scope.reserve(tokens.of(30)).unwrap();
+    scope.record(tokens.of(60)).unwrap();
+    scope.reset(&encumber::Reset::limit("day").lowers("week")).unwrap();
+    let user = "user:7".parse().unwrap();
+    engine.top_up(&user, "day", 50).unwrap();
+    engine.set_override(&user, "week", Some(Cap::Max(900))).unwrap();
+    assert!(engine.top_up(&user, "month", 1).is_err(), "tells nothing");
+    let told: Vec<_> = events.drain().map(|event| format!("{event:#}")).collect();
+    assert_eq!(told.len(), 4, "{told:?}");
+    for (line, part) in
+        told.iter().zip(["from 90 to 30 tokens charged", "from 90 to 30 tokens", "50 tokens more", "to 900"])
+    {
+        assert!(line.contains(part), "{line}");
+    }
+    scope.reset(&encumber::Reset::limit("day")).unwrap();
+    assert_eq!(events.drain().count(), 0, "nothing was used");
+    drop(hold);
+}

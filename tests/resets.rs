@@ -623,7 +623,7 @@ guard          = "effective"
             .price(500_000_000)
             .max_per_window(Cap::Max(5))
             .guard(Guard::Effective);
-        assert_eq!(Policy::from_toml(TEXT).unwrap().resets(), [expected.clone()]);
+        assert_eq!(Policy::from_toml(TEXT).unwrap().resets(), std::slice::from_ref(&expected));
         let json = r#"{
             "resources": {"tokens": "count", "credits": "usd"},
             "limits": [

@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use encumber::{
-    Cap, ChargeError, Clock, Cost, Enforcement, Engine, Limit, ManualClock, Policy, Resource, Scope, Timestamp, Unit,
-    Window,
+    Cap, ChargeError, Clock, Cost, Enforcement, Engine, Guard, Limit, ManualClock, PaidReset, Policy, Reset, Resource,
+    Scope, Timestamp, Unit, Window,
 };
 
 const THREADS: u64 = 8;
@@ -317,4 +317,113 @@ fn a_shared_reservation_settles_once() {
         assert_eq!(charged(&scope, "top"), before + won[0], "round {round}: {outcomes:?}");
         rig.clock.advance(Duration::from_secs(1));
     }
+}
+
+fn reset_policy() -> Policy {
+    Policy::builder()
+        .resource("tokens", Unit::Count)
+        .resource("credits", Unit::Count)
+        .limit(Limit::new("day", "user", "tokens", Window::Day, Cap::Max(3_000)))
+        .limit(Limit::new("week", "user", "tokens", Window::Week, Cap::Max(1 << 40)))
+        .limit(Limit::new("own", "agent", "tokens", Window::Day, Cap::Max(2_000)))
+        .limit(Limit::new("credit", "user", "credits", Window::Lifetime, Cap::Max(1 << 40)))
+        .reset(
+            PaidReset::new("fresh", "day")
+                .lowers("week")
+                .price(3)
+                .credits("credits")
+                .max_per_window(Cap::Unlimited)
+                .guard(Guard::Effective),
+        )
+        .build()
+        .unwrap()
+}
+
+/// What was spent is used, or was taken by a reset, or given back: nothing vanishes, nothing is taken twice, and nobody gets past a max.
+#[test]
+fn resets_among_calls_lose_no_spend() {
+    let clock = ManualClock::at(Timestamp::from_seconds(1_770_000_000));
+    let engine = Engine::builder(reset_policy()).clock(&clock).build();
+    let tokens = engine.resource("tokens").unwrap();
+    let (spent, taken) = ([0; 2].map(AtomicU64::new), [0; 3].map(AtomicU64::new));
+    let (bought, over, done) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    let steps = operations() / 20;
+    thread::scope(|threads| {
+        for thread in 0..6_u64 {
+            let (engine, spent, over, done) = (&engine, &spent, &over, &done);
+            threads.spawn(move || {
+                let (both, alone) = (engine.scope(["user:1", "agent:1"]).unwrap(), engine.scope(["agent:1"]).unwrap());
+                let mut random = Random(SEED ^ thread << 16);
+                for _ in 0..steps {
+                    let (amount, actual) = (1 + random.below(40), random.below(60));
+                    let (scope, on_user) = if random.below(3) == 0 { (&alone, false) } else { (&both, true) };
+                    let charged = match random.below(8) {
+                        0..3 => scope.try_charge(tokens.of(amount)).map_or(0, |_| amount),
+                        3 => scope.reserve(tokens.of(amount)).map_or(0, |hold| {
+                            hold.release().unwrap();
+                            0
+                        }),
+                        4..7 => scope.reserve(tokens.of(amount)).map_or(0, |hold| {
+                            over.fetch_add(actual.saturating_sub(amount), Ordering::AcqRel);
+                            hold.commit(tokens.of(actual)).unwrap();
+                            actual
+                        }),
+                        _ => {
+                            over.fetch_add(amount, Ordering::AcqRel);
+                            scope.record(tokens.of(amount)).unwrap();
+                            amount
+                        }
+                    };
+                    spent[0].fetch_add(charged, Ordering::AcqRel);
+                    spent[1].fetch_add(if on_user { charged } else { 0 }, Ordering::AcqRel);
+                }
+                done.fetch_add(1, Ordering::AcqRel);
+            });
+        }
+        for thread in 0..2_u64 {
+            let (engine, taken, bought, over, done) = (&engine, &taken, &bought, &over, &done);
+            threads.spawn(move || {
+                let (both, agent) = (engine.scope(["user:1"]).unwrap(), engine.scope(["agent:1"]).unwrap());
+                let mut random = Random(SEED ^ thread << 32);
+                while done.load(Ordering::Acquire) < 6 {
+                    let add = |index: usize, amount: u64| taken[index].fetch_add(amount, Ordering::AcqRel);
+                    match random.below(4) {
+                        0 => {
+                            for reset in both.reset(&Reset::limit("day").lowers("week")).unwrap() {
+                                add(usize::from(&*reset.limit == "week"), reset.amount);
+                            }
+                        }
+                        1 => {
+                            add(2, agent.reset(&Reset::limit("own")).unwrap()[0].amount);
+                        }
+                        _ => {
+                            if let Ok(receipt) = both.paid_reset("fresh") {
+                                add(0, receipt.reset.amount);
+                                add(1, receipt.lowered.unwrap().amount);
+                                bought.fetch_add(1, Ordering::AcqRel);
+                            }
+                        }
+                    }
+                    let usage = both.usage().unwrap();
+                    let most = 3_000 + over.load(Ordering::Acquire);
+                    assert!(usage[0].charged() <= most && usage[0].held <= 6 * 60, "{usage:?}; seed {SEED:#x}");
+                    thread::yield_now();
+                }
+            });
+        }
+    });
+    let [all, on_user] = spent.map(AtomicU64::into_inner);
+    let [day, week, own] = taken.map(AtomicU64::into_inner);
+    let bought = bought.into_inner();
+    let usage = engine.scope(["user:1", "agent:1"]).unwrap().usage().unwrap();
+    let used = |limit: &str| {
+        let budget = usage.iter().find(|budget| &*budget.limit == limit).unwrap();
+        assert_eq!(budget.held, 0, "{limit}; seed {SEED:#x}");
+        budget.used
+    };
+    assert_eq!(used("day") + day, on_user, "day; seed {SEED:#x}");
+    assert_eq!(used("week") + week, on_user, "week; seed {SEED:#x}");
+    assert_eq!(used("own") + own, all, "own; seed {SEED:#x}");
+    assert_eq!((used("credit"), used("fresh")), (3 * bought, bought), "seed {SEED:#x}");
+    assert!(day > 0 && own > 0 && bought > 0, "nothing was reset: {day}, {own}, {bought}");
 }

@@ -153,7 +153,7 @@ fn several_windows_on_one_resource_are_charged_together_or_not_at_all() {
     let rig = rig(&["rolling 1h", "1h from first use", "day", "lifetime"], 100);
     assert!(rig.charge(70));
     assert!(!rig.charge(31));
-    let charged = || rig.scope.usage().unwrap().iter().map(|usage| usage.charged()).collect::<Vec<_>>();
+    let charged = || rig.scope.usage().unwrap().iter().map(encumber::BudgetUsage::charged).collect::<Vec<_>>();
     assert_eq!(charged(), [70; 4]);
     rig.pass(3_600 + 60);
     assert_eq!(charged(), [0, 0, 70, 70]);

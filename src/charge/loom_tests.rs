@@ -6,7 +6,7 @@ use loom::thread;
 
 use super::stand::{Ground, TOKENS};
 use super::*;
-use crate::meter::Meter;
+use crate::meter::{Forgive, Meter};
 use crate::window::Window;
 
 fn seat(meter: &Arc<Meter>, max: u64) -> Seat {
@@ -121,5 +121,97 @@ fn loom_an_exclusive_change_against_a_charge_of_two_budgets() {
         let charged = other.join().unwrap();
         let expected = if charged { 11 } else { 5 };
         assert_eq!((rig.shared.peek(0).amount, rig.other.peek(0).amount), (expected, expected));
+    });
+}
+
+/// A reset of the day as [`crate::reset`] carries it out: all that is used, never what is held.
+fn reset(rig: &Rig) -> u64 {
+    let _moment = rig.ground.flights.moment();
+    let taken = |meter: &Meter, much| meter.reset(0, much, 1).map_or(0, |(before, after)| before - after);
+    let day = taken(&rig.shared, Forgive::All);
+    taken(&rig.other, Forgive::UpTo(10));
+    day
+}
+
+/// A charge of the day alone is not announced: it is taken with the rest, or comes after the reset and stays.
+#[test]
+fn loom_a_reset_against_a_charge_of_one_budget() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.max_branches = 100_000;
+    model.check(|| {
+        let rig = rig();
+        assert!(rig.charge(&rig.both(), 4));
+        let other = {
+            let rig = Arc::clone(&rig);
+            thread::spawn(move || rig.charge(&[seat(&rig.shared, 10)], 5))
+        };
+        let taken = reset(&rig);
+        assert!(other.join().unwrap(), "there was room before and after");
+        assert_eq!(taken + rig.shared.peek(0).amount, 9, "no spend vanishes");
+        assert!(taken == 4 || taken == 9, "all that was used");
+        assert_eq!(rig.other.peek(0).amount, 0);
+    });
+}
+
+/// A call that holds both budgets and commits less: what is held stays, whenever the reset comes.
+#[test]
+fn loom_a_reset_against_a_reservation_and_its_commit() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.max_branches = 100_000;
+    model.check(|| {
+        let rig = rig();
+        assert!(rig.charge(&rig.both(), 4));
+        let other = {
+            let rig = Arc::clone(&rig);
+            thread::spawn(move || {
+                let (seats, mut windows, cost) = (rig.both(), Windows::new(), TOKENS.of(6));
+                let now = Timestamp::UNIX_EPOCH;
+                assert!(charge(&seats, &rig.ground, Ask::Hold(&cost), now, &mut windows).is_ok());
+                let _flight = rig.ground.flights.begin();
+                for (seat, window) in seats.iter().zip(windows) {
+                    seat.settle(window, 6, 5);
+                }
+            })
+        };
+        let taken = reset(&rig);
+        let held = rig.shared.held(0);
+        assert!(rig.shared.peek(0).amount >= held);
+        other.join().unwrap();
+        assert!(taken == 4 || taken == 9, "never what is held: {taken}");
+        assert_eq!(taken + rig.shared.peek(0).amount, 9);
+        assert_eq!(rig.other.peek(0).amount, rig.shared.peek(0).amount);
+    });
+}
+
+/// Two that pay from one and then the other, beside a charge of the first alone: exactly what there is, the first one first.
+#[test]
+fn loom_two_that_pay_in_order() {
+    const LATER: Resource = Resource::new(1, 1);
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(2);
+    model.max_branches = 100_000;
+    model.check(|| {
+        let rig = rig();
+        let seats = |rig: &Rig| {
+            rig.other.join();
+            let limits = (Cap::Max(10), Enforcement::Hard);
+            [seat(&rig.shared, 4), stand::seat_of(LATER, &rig.other, Window::Lifetime, limits)]
+        };
+        let pay = move |rig: &Rig| {
+            let mut windows = Windows::new();
+            let order = [TOKENS, LATER];
+            charge_in_order(&seats(rig), &rig.ground.flights, order, 3, Timestamp::UNIX_EPOCH, &mut windows)
+        };
+        let other = {
+            let rig = Arc::clone(&rig);
+            thread::spawn(move || pay(&rig).is_ok())
+        };
+        let single = rig.charge(&[seat(&rig.shared, 4)], 2);
+        assert!(other.join().unwrap());
+        let (first, second) = (rig.shared.peek(0).amount, rig.other.peek(0).amount);
+        assert_eq!(first + second, 3 + 2 * u64::from(single));
+        assert!(first == 4 || second == 0, "the second is not touched while the first has room: {first}, {second}");
     });
 }

@@ -43,6 +43,10 @@ impl Grounds for Ground {
 }
 
 pub(super) fn seat(meter: &Arc<Meter>, window: Window, limits: (Cap, Enforcement)) -> Seat {
+    seat_of(TOKENS, meter, window, limits)
+}
+
+pub(super) fn seat_of(resource: Resource, meter: &Arc<Meter>, window: Window, limits: (Cap, Enforcement)) -> Seat {
     let label = Label { limit: "limit".into(), resource: "tokens".into(), unit: Unit::Count, warn: Box::default() };
-    Seat::new(Arc::clone(meter), (Arc::new(label), Subject::global()), TOKENS, window, limits)
+    Seat::new(Arc::clone(meter), (Arc::new(label), Subject::global()), resource, window, limits)
 }

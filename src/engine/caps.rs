@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Core, Engine, InForce};
 use crate::amount::{Cap, Unit};
+use crate::event::{BudgetName, EventKind};
 use crate::grants::{Grant, raised};
 use crate::policy::Source;
 use crate::scope::{ScopeError, known_kind};
@@ -35,6 +36,17 @@ pub struct CapChange {
     pub after: Cap,
     /// The end of the window that a top-up is good for; `None` when the change is for good.
     pub until: Option<Timestamp>,
+}
+
+impl CapChange {
+    fn budget(&self) -> BudgetName {
+        BudgetName {
+            limit: Arc::clone(&self.limit),
+            subject: self.subject.clone(),
+            resource: Arc::clone(&self.resource),
+            unit: self.unit,
+        }
+    }
 }
 
 /// Why a cap was not changed.
@@ -133,6 +145,10 @@ impl Engine {
             grant.extra = Some((budget.current, extra));
             Ok(budget.bounds_end())
         })
+        .inspect(|change| {
+            let cap = change.after;
+            self.core.emit(change.at, || EventKind::ToppedUp { budget: change.budget(), amount, cap });
+        })
     }
 
     /// Gives one budget a cap of its own, which goes before the policy's: its entries for the subject, its groups' and its `max`. `None`
@@ -162,6 +178,10 @@ impl Engine {
             }
             grant.cap = cap;
             Ok(None)
+        })
+        .inspect(|change| {
+            let CapChange { at, before, after, .. } = *change;
+            self.core.emit(at, || EventKind::Overridden { budget: change.budget(), before, after });
         })
     }
 

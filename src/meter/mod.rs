@@ -133,7 +133,7 @@ impl Meter {
                 let rolling = Rolling::new(span.micros(), past.start);
                 let layout = rolling.layout();
                 // What is told of it is numbered by turns.
-                let past = Past::none(rolling.turn(past.start));
+                let past = Past::none(Rolling::<{ rolling::SLOTS_DEFAULT }>::turn(past.start));
                 Self::with(Course::Rolling(Box::new(rolling)), layout, past)
             }
             Window::FirstUse(span) => {
@@ -338,16 +338,14 @@ impl Meter {
             let before = if was_reset { before - self.take_forgiven(window, less) } else { before };
             return self.change_in(window, before, after);
         };
-        match after.checked_sub(before) {
-            Some(more) => rolling.settle(window, 0, more),
-            None => {
-                // A rolling budget does not know which of its charges a reset took.
-                if !was_reset {
-                    rolling.undo(window, before - after, Part::Used);
-                }
-                Settled::Late { charged: None }
-            }
+        if let Some(more) = after.checked_sub(before) {
+            return rolling.settle(window, 0, more);
         }
+        // A rolling budget does not know which of its charges a reset took.
+        if !was_reset {
+            rolling.undo(window, before - after, Part::Used);
+        }
+        Settled::Late { charged: None }
     }
 
     /// Resets window `window`, as the engine's reset number `reset`; says what was charged before and after, or `None` when the window has ended.
@@ -549,7 +547,8 @@ impl Meter {
     /// to tell it. Two windows are remembered; one before them has nothing to tell any more.
     pub(crate) fn announce(&self, window: i64, milestones: u64) -> u64 {
         // A rolling window has no end: what it came to is told once in each span of its length.
-        let window = if let Course::Rolling(rolling) = &self.course { rolling.turn(window) } else { window };
+        let window =
+            if self.has_several_words() { Rolling::<{ rolling::SLOTS_DEFAULT }>::turn(window) } else { window };
         let word = &self.announced[window.rem_euclid(2) as usize];
         let told = transition(word, self.layout, window, |state| match state.window.cmp(&window) {
             std::cmp::Ordering::Less => Ok(State { window, amount: milestones }),

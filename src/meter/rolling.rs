@@ -42,7 +42,7 @@ use crate::time::Timestamp;
 use crate::window::{Bounds, ROLLING_AMOUNT_BITS_MAX, ROLLING_PARTS};
 
 /// Sub-intervals to a window are one less.
-const SLOTS_DEFAULT: usize = ROLLING_PARTS as usize + 1;
+pub(super) const SLOTS_DEFAULT: usize = ROLLING_PARTS as usize + 1;
 /// The numbers of an unused budget start at least so far back: further than a window, so that its first use is seen to land after a gap.
 pub(super) const UNUSED_NUMBERS_MIN: i64 = 2 * SLOTS_DEFAULT as i64;
 /// A word that is one number: `total`, and numbers of sub-intervals bit by bit.
@@ -135,7 +135,7 @@ impl<const SLOTS: usize> Rolling<SLOTS> {
     }
 
     /// The turn of the ring that a number belongs to: as long as the window, and a sub-interval more.
-    pub(crate) const fn turn(&self, number: i64) -> i64 {
+    pub(crate) const fn turn(number: i64) -> i64 {
         number.div_euclid(SLOTS as i64)
     }
 

@@ -12,8 +12,10 @@ use std::sync::Arc;
 use ahash::RandomState;
 use parking_lot::Mutex;
 
+use crate::amount::Unit;
 use crate::charge::{Moment, Seat};
-use crate::engine::OnFailure;
+use crate::engine::{Core, OnFailure};
+use crate::event::{BudgetName, EventKind};
 use crate::meter::Forgive;
 use crate::scope::{Plan, Scope};
 use crate::subject::Subject;
@@ -99,6 +101,30 @@ pub struct Taken {
     pub subject: Subject,
     /// How much of what was used: 0 when there was nothing. `u64::MAX` when it was more than the budget can hold.
     pub amount: u64,
+    /// What is charged afterwards: what is held, and what was not taken.
+    pub left: u64,
+    pub(crate) unit: Unit,
+    pub(crate) resource: Arc<str>,
+}
+
+impl Taken {
+    /// Tells whoever listens, if anything was taken.
+    fn tell(&self, core: &Core, at: Timestamp, paid: bool) {
+        if self.amount > 0 {
+            let Self { limit, subject, amount, left, unit, resource } = self;
+            core.emit(at, || EventKind::Reset {
+                budget: BudgetName {
+                    limit: Arc::clone(limit),
+                    subject: subject.clone(),
+                    resource: Arc::clone(resource),
+                    unit: *unit,
+                },
+                before: left.saturating_add(*amount),
+                after: *left,
+                paid,
+            });
+        }
+    }
 }
 
 impl Scope {
@@ -162,6 +188,10 @@ impl Scope {
             }
         }
         core.resets.finish(number);
+        drop(moment);
+        for taken in &taken {
+            taken.tell(core, now, false);
+        }
         Ok(taken)
     }
 }
@@ -199,6 +229,7 @@ impl Seat {
             u64::MAX if before > after => u64::MAX,
             _ => before - after,
         };
-        Some(Taken { limit: Arc::clone(&self.label.limit), subject: self.subject.clone(), amount })
+        let (limit, resource) = (Arc::clone(&self.label.limit), Arc::clone(&self.label.resource));
+        Some(Taken { limit, subject: self.subject.clone(), amount, left: after, unit: self.label.unit, resource })
     }
 }

@@ -145,7 +145,6 @@ impl Scope {
     fn carry_out_paid(&self, id: &str, now: Timestamp, price: u64) -> Result<ResetReceipt, ResetError> {
         let plan = self.plan()?;
         let sale = Sale::of(&plan, id)?;
-        sale.is_open(Payment::Wallet)?;
         let day = sale.day();
         let has_ended = day.window.index(plan.core.now_precise()) > day.window.index(now);
         if has_ended || sale.price() != price {
@@ -306,6 +305,7 @@ impl<'a> Sale<'a> {
             core.resets.finish(number);
             drop(moment);
             charge::tell_reached(seats, core, charge::Ask::Charge(&cost), at, &windows, reached);
+            [Some(&reset), lowered.as_ref()].into_iter().flatten().for_each(|taken| taken.tell(core, at, true));
             let balance = if payment == Payment::Credits { self.balance(at) } else { None };
             let degraded = core.degraded().is_some();
             let (paid, resets) = (self.price(), counted.amount);

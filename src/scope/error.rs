@@ -151,7 +151,7 @@ impl fmt::Display for RecordError {
 
 impl std::error::Error for RecordError {}
 
-/// Why [`Scope::afford_output`] has no answer.
+/// Why [`Scope::afford_output`](crate::Scope::afford_output) has no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AffordError {

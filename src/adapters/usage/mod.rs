@@ -137,7 +137,7 @@ impl ReportedUsage {
     }
 
     /// What all of it costs, by `cost` for each part: [`Engine::cost`](crate::Engine::cost) or
-    /// [`Reservation::cost`](crate::Reservation::cost).
+    /// [`Hold::cost`](crate::Hold::cost).
     ///
     /// # Errors
     /// The first error of `cost`.

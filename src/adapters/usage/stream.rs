@@ -174,7 +174,7 @@ pub enum StreamEnd {
 }
 
 impl StreamEnd {
-    /// What to commit, by `cost` for each part of the usage ([`Reservation::cost`](crate::Reservation::cost)): exactly the cost of what is final, and at
+    /// What to commit, by `cost` for each part of the usage ([`Hold::cost`](crate::Hold::cost)): exactly the cost of what is final, and at
     /// least the cost of what is not, so that what was held stays charged where it is more.
     ///
     /// # Errors

@@ -104,7 +104,7 @@ impl Verifier {
         self.step(party, at);
         let subjects = texts(party);
         let model = self.model.reserve(&borrowed(&subjects), &amounts(&self.resources, asked), at.as_micros());
-        let admission = engine.map(Reservation::admission);
+        let admission = engine.map(|hold| hold.admission());
         let model_admission = model.as_ref().map(|reserved| &reserved.admission);
         let said = (words::answer(admission, party, &self.policy), words::model_answer(model_admission));
         same(call, "reservation", at, said)?;
