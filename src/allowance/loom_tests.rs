@@ -26,7 +26,7 @@ fn used_and_held(scope: &Scope) -> (u64, u64) {
 
 fn check(test: impl Fn() + Send + Sync + 'static) {
     let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(2);
+    model.preemption_bound = Some(3);
     model.max_branches = 100_000;
     model.check(test);
 }

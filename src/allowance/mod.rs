@@ -429,5 +429,8 @@ impl fmt::Debug for Allowance {
     }
 }
 
+#[cfg(all(test, not(loom)))]
+mod tests;
+
 #[cfg(all(test, loom))]
 mod loom_tests;
