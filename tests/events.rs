@@ -318,6 +318,25 @@ fn logs_hash_ids_unless_asked_and_json_escapes_them() {
 }
 
 #[test]
+fn payments_in_order_are_told_of_as_any_other() {
+    let events = Events::bounded(100);
+    let limit = |name: &str, max| Limit::new(name, "user", name, Window::Lifetime, Cap::Max(max)).warn_percent([80]);
+    let policy = ["included", "credit"]
+        .into_iter()
+        .fold(Policy::builder(), |policy, name| policy.resource(name, Unit::Count).limit(limit(name, 100)));
+    let engine = Engine::builder(policy.build().unwrap()).events(&events).build();
+    let [included, credit] = ["included", "credit"].map(|name| engine.resource(name).unwrap());
+    let scope = engine.scope(["user:7"]).unwrap();
+    let names = || events.drain().map(|event| event.name()).collect::<Vec<_>>();
+    scope.charge_in_order([included, credit], 120).unwrap();
+    assert_eq!(names(), ["warning", "exhausted"], "of the first");
+    assert!(scope.charge_in_order([included, credit], 81).is_err());
+    assert_eq!(names(), ["refused"]);
+    scope.record_in_order([included, credit], 90).unwrap();
+    assert_eq!(names(), ["warning", "exhausted", "overage"], "of the second");
+}
+
+#[test]
 fn resets_top_ups_and_overrides_are_told_with_what_was_before_and_after() {
     let day = Limit::new("day", "user", "tokens", Window::Day, Cap::Max(100));
     let week = Limit::new("week", "user", "tokens", Window::Week, Cap::Max(500));

@@ -190,6 +190,9 @@ fn b_h11_an_ended_workflow_admits_nothing() {
     assert!(matches!(scope.check(), Err(ChargeError::Ended(_))));
     assert!(matches!(scope.check_cost(&usd.of(1)), Err(ChargeError::Ended(_))));
     assert!(open.try_extend(usd.of(1)).is_err(), "what is open does not grow");
+    assert!(matches!(scope.check_in(&[usd]), Err(ChargeError::Ended(_))));
+    let starts = rig.engine.resource("starts").unwrap();
+    assert!(matches!(scope.charge_in_order([starts, usd], 1), Err(ChargeError::Ended(_))), "in whatever order");
     assert_eq!(scope.afford(usd).unwrap(), Cap::Max(0));
     let nested = scope.begin_workflow("inner", WorkflowSpec::new().no_place());
     assert!(matches!(nested, Err(WorkflowError::Charge(ChargeError::Ended(_)))));
@@ -197,7 +200,8 @@ fn b_h11_an_ended_workflow_admits_nothing() {
     open.commit(usd.of(150)).unwrap();
     assert_eq!((rig.used("usd-day"), clone.usage()[2].used), (150, 150), "what was open settles");
     scope.record(usd.of(10)).unwrap();
-    assert_eq!(rig.used("usd-day"), 160, "what was spent counts");
+    scope.record_in_order([usd, usd], 5).unwrap();
+    assert_eq!(rig.used("usd-day"), 165, "what was spent counts");
 }
 
 #[test]

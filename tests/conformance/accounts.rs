@@ -1,7 +1,7 @@
 //! Accounts with windows: one subject each, of a kind of its own, and a limit for each window.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use encumber::{
@@ -28,7 +28,9 @@ pub(crate) struct Accounts {
     units: Resource,
     exact: bool,
     zero_is_unlimited: bool,
-    declared: Mutex<Vec<Account>>,
+    declared: Mutex<Vec<Arc<Account>>>,
+    /// Handles by the keys they are of: a schedule asks for the same ones again and again.
+    scopes: Mutex<HashMap<Vec<String>, Arc<Scope>>>,
     resets: Resets,
     faults: Mutex<Faults>,
     hold_ttl: Duration,
@@ -79,7 +81,8 @@ impl Accounts {
             let limits = args::list(account, "windows")?.iter().enumerate();
             let limits =
                 limits.map(|(number, window)| Declared::read(window, format!("{kind}-w{number}"), zero_is_unlimited));
-            declared.push(Account { key: key.to_owned(), limits: limits.collect::<Result<_, _>>()?, kind });
+            let limits = limits.collect::<Result<_, _>>()?;
+            declared.push(Arc::new(Account { key: key.to_owned(), limits, kind }));
         }
         let resets = Resets::read(setup)?;
         let policy = policy(&declared, &resets, exact)?;
@@ -96,6 +99,7 @@ impl Accounts {
             exact,
             zero_is_unlimited,
             declared: declared.into(),
+            scopes: Mutex::default(),
             resets,
             faults: Mutex::default(),
             hold_ttl,
@@ -185,7 +189,7 @@ impl Accounts {
         };
         let mut declared = lock(&self.declared);
         let mut changed = declared.clone();
-        let Some(account) = changed.iter_mut().find(|account| account.key == key) else {
+        let Some(account) = changed.iter_mut().find(|account| account.key == key).map(Arc::make_mut) else {
             return Ok(json!({ "error": "unknown_account" }));
         };
         let named = |limit: &&mut Declared| step["window"].as_str().is_none_or(|name| limit.name == name);
@@ -308,16 +312,23 @@ impl Accounts {
         self.engine.degraded().is_some()
     }
 
-    fn account(&self, key: &str) -> Option<Account> {
+    fn account(&self, key: &str) -> Option<Arc<Account>> {
         lock(&self.declared).iter().find(|account| account.key == key).cloned()
     }
 
     /// The scope of these keys. A key that the case did not declare is of a kind that the policy does not know: the engine says so.
-    fn scope(&self, keys: &[&str]) -> Result<Scope, &'static str> {
-        let kind = |key: &str| self.account(key).map_or_else(|| "undeclared".to_owned(), |account| account.kind);
+    fn scope(&self, keys: &[&str]) -> Result<Arc<Scope>, &'static str> {
+        let of: Vec<String> = keys.iter().map(|&key| key.to_owned()).collect();
+        if let Some(scope) = lock(&self.scopes).get(&of) {
+            return Ok(Arc::clone(scope));
+        }
+        let kind =
+            |key: &str| self.account(key).map_or_else(|| "undeclared".to_owned(), |account| account.kind.clone());
         let subjects = keys.iter().map(|key| Subject::new(&kind(key), key)).collect::<Result<Vec<_>, _>>();
         let subjects = subjects.map_err(|_| "invalid_key")?;
-        self.engine.scope(&subjects).map_err(|error| scope_error(&error))
+        let scope = Arc::new(self.engine.scope(&subjects).map_err(|error| scope_error(&error))?);
+        lock(&self.scopes).insert(of, Arc::clone(&scope));
+        Ok(scope)
     }
 
     /// What a refusal says: the first violated window, all of them, and when it helps to ask again.
@@ -330,8 +341,10 @@ impl Accounts {
         };
         let mut names = Vec::new();
         for violation in refusal.violations() {
-            let limits = self.account(violation.subject.id()).map(|account| account.limits).unwrap_or_default();
-            names.extend(limits.into_iter().find(|limit| limit.id == *violation.limit).map(|limit| limit.name));
+            let Some(account) = self.account(violation.subject.id()) else { continue };
+            names.extend(
+                account.limits.iter().find(|limit| limit.id == *violation.limit).map(|limit| limit.name.clone()),
+            );
         }
         let retry_at = match refusal.retry() {
             Retry::At(then) => Some(windows::shown(then)),
@@ -410,11 +423,12 @@ impl Declared {
     }
 }
 
-fn policy(accounts: &[Account], resets: &Resets, exact: bool) -> Result<Policy, Unbuilt> {
+fn policy(accounts: &[Arc<Account>], resets: &Resets, exact: bool) -> Result<Policy, Unbuilt> {
     let rates = Rates::strict().weights("units", &costs::weights()?).rounding(costs::rounding(exact));
     let mut policy =
         Policy::builder().resource("units", Unit::Count).resource("credits", Unit::Count).kind("wallet").rates(rates);
-    for Account { kind, limits, .. } in accounts {
+    for account in accounts {
+        let Account { kind, limits, .. } = &**account;
         policy = policy.kind(kind);
         for Declared { id, window, cap, warn_at, warn_percent, .. } in limits {
             let mut limit = Limit::new(id, kind, "units", *window, *cap).warn_percent(*warn_percent);
@@ -430,6 +444,12 @@ fn policy(accounts: &[Account], resets: &Resets, exact: bool) -> Result<Policy, 
 /// What each operation does in an outage; `policy` says what differs from the default.
 fn failure_policy(setup: &Value) -> Result<FailurePolicy, Unbuilt> {
     let mut policy = FailurePolicy::default();
+    if let Value::String(choice) = &setup["policy"] {
+        // One word for all of them.
+        return failure_policy(
+            &json!({ "policy": { "check": choice, "record": choice, "reserve": choice, "reset": choice } }),
+        );
+    }
     for (operation, choice) in args::fields(setup, "policy")? {
         let choice = match choice.as_str() {
             Some("open") => OnFailure::Open,

@@ -159,7 +159,7 @@ impl<'a> Run<'a> {
         Ok(run)
     }
 
-    /// Deals the rounds of each role out among its threads. What all results add up to.
+    /// Every thread runs its lines as often as there are rounds. What all results add up to.
     fn all_rounds(&self) -> Result<HashMap<String, i128>, String> {
         let threads = self.schedule.roles.iter().map(|role| role.threads).sum::<u64>();
         let start = Barrier::new(usize::try_from(threads).map_err(|_| "too many threads")?);
@@ -167,13 +167,13 @@ impl<'a> Run<'a> {
         std::thread::scope(|scope| {
             let mut number = 0;
             for role in &self.schedule.roles {
-                for thread in 0..role.threads {
+                for _ in 0..role.threads {
                     let (start, sums, fault) = (&start, &sums, &fault);
                     let mut hands = Hands::new(number, self.always.len());
                     number += 1;
                     scope.spawn(move || {
                         start.wait();
-                        for round in (thread..self.schedule.rounds).step_by(role.threads as usize) {
+                        for round in 0..self.schedule.rounds {
                             if let Err(error) = self.round(role, round, &mut hands) {
                                 *locked(fault) =
                                     Some(format!("thread {number} in round {round} of seed {SEED}: {error}"));
@@ -198,6 +198,7 @@ impl<'a> Run<'a> {
 
     fn round(&self, role: &Role, round: u64, hands: &mut Hands) -> Result<(), String> {
         hands.round = round;
+        let asked_before = hands.asked.clone();
         for Line { one_in, choices } in &role.lines {
             if hands.below(*one_in) > 0 {
                 continue;
@@ -214,7 +215,8 @@ impl<'a> Run<'a> {
                 Action::AllAtOnce => self.all_at_once(role, &choices[..chosen], hands)?,
             }
         }
-        if !self.schedule.has_readers() {
+        let is_unasked = |(before, after): (&u64, &u64)| before == after;
+        if !self.schedule.has_readers() && asked_before.iter().zip(&hands.asked).any(is_unasked) {
             let reading = self.reading()?;
             self.ask(&reading, hands)?;
         }

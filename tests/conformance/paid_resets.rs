@@ -1,6 +1,6 @@
 //! Resets of accounts: paid for from a wallet, or an operator's.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use encumber::{
     Cap, Component, Guard, Limit, PaidReset, PolicyBuilder, Receipt, Reset, ResetError, Scope, Subject, Wallet,
@@ -66,7 +66,7 @@ impl Resets {
     }
 
     /// Adds the wallets, and the reset of each account that has a day.
-    pub(super) fn declare(&self, mut policy: PolicyBuilder, accounts: &[Account]) -> PolicyBuilder {
+    pub(super) fn declare(&self, mut policy: PolicyBuilder, accounts: &[Arc<Account>]) -> PolicyBuilder {
         let credit = Limit::new("credit", WALLET, CREDITS, Window::Lifetime, Cap::Max(0));
         let credit = self.wallets.iter().fold(credit, |credit, (key, balance)| {
             Subject::new(WALLET, key).map_or(credit.clone(), |wallet| credit.subject(wallet.as_str(), *balance))

@@ -1,6 +1,6 @@
 //! Stress schedules: threads that run described operations in rounds, and an invariant that is asked of everything they see.
 //!
-//! A line of the body is `ROLE: OPERATION ARGUMENTS`, or `OPERATION or OPERATION` for a choice. A line that the runner cannot read is an
+//! A line of the body is `ROLE: OPERATION ARGUMENTS`, `OPERATION then OPERATION`, or `OPERATION or OPERATION` for a choice. A line that the runner cannot read is an
 //! error: what a schedule describes and the runner does not do would not be tested.
 
 use serde_json::{Map, Value, json};
@@ -154,7 +154,9 @@ impl Schedule {
             let mut is_taken = false;
             for ((name, _), taking) in named.iter().zip(&mut roles) {
                 if role.is_none_or(|role| role == *name) {
-                    taking.lines.push(Line::read(text, is_of_agents)?);
+                    for part in text.trim().split(" then ") {
+                        taking.lines.push(Line::read(part, is_of_agents)?);
+                    }
                     is_taken = true;
                 }
             }
