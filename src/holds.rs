@@ -235,31 +235,34 @@ impl<T> Holds<T> {
         }
     }
 
-    /// Lets the open hold under `id` expire at `due` instead. `None` when it has expired by `now`, or is settled or unknown.
-    pub(crate) fn renew(&self, id: &HoldId, now: Timestamp, due: Timestamp) -> Option<()> {
+    /// Lets `hold`, if it is open under `id`, expire at `due` instead. `None` when it has expired by `now`, or is settled or forgotten: then
+    /// there may be another hold under the id, which is none of the caller's.
+    pub(crate) fn renew(&self, id: &HoldId, hold: &T, now: Timestamp, due: Timestamp) -> Option<()> {
         let shard = self.shard(id);
         let mut table = shard.table.lock();
         match table.by_id.get_mut(id) {
-            Some(Entry::Kept(kept)) if kept.open && kept.due > now => kept.due = due,
+            Some(Entry::Kept(kept)) if kept.is(hold) && kept.open && kept.due > now => kept.due = due,
             _ => return None,
         }
         shard.enqueue(&mut table, due, id.clone());
         Some(())
     }
 
-    /// When the open hold under `id` expires.
-    pub(crate) fn expires_at(&self, id: &HoldId) -> Option<Timestamp> {
+    /// When `hold` expires, if it is open under `id`.
+    pub(crate) fn expires_at(&self, id: &HoldId, hold: &T) -> Option<Timestamp> {
         match self.shard(id).table.lock().by_id.get(id) {
-            Some(Entry::Kept(kept)) if kept.open => Some(kept.due),
+            Some(Entry::Kept(kept)) if kept.is(hold) && kept.open => Some(kept.due),
             _ => None,
         }
     }
 
-    /// Takes note that the hold under `id` was settled at `now`.
-    pub(crate) fn settled(&self, id: &HoldId, now: Timestamp) {
+    /// Takes note that `hold`, kept under `id`, was settled at `now`.
+    pub(crate) fn settled(&self, id: &HoldId, hold: &T, now: Timestamp) {
         let shard = self.shard(id);
         let mut table = shard.table.lock();
-        self.close(shard, &mut table, id, now);
+        if matches!(table.by_id.get(id), Some(Entry::Kept(kept)) if kept.is(hold)) {
+            self.close(shard, &mut table, id, now);
+        }
     }
 
     /// The holds that have expired by `now`, for the caller to settle: each is told of once. Forgets what has been remembered long enough.
@@ -320,6 +323,12 @@ impl<T> Holds<T> {
     }
 }
 
+impl<T> Kept<T> {
+    fn is(&self, hold: &T) -> bool {
+        std::ptr::eq(Arc::as_ptr(&self.hold), hold)
+    }
+}
+
 impl<T> Shard<T> {
     fn enqueue(&self, table: &mut Table<T>, due: Timestamp, id: HoldId) {
         table.queue.push(Reverse((due, id)));
@@ -372,6 +381,11 @@ mod tests {
         text.parse().unwrap()
     }
 
+    /// The hold that is kept under an id.
+    fn kept<T>(holds: &Holds<T>, text: &str) -> Arc<T> {
+        holds.get(&id(text)).unwrap()
+    }
+
     fn holds(max: u64, ids: &[(&str, i64, Keep)]) -> Holds<&'static str> {
         let holds = Holds::new(max, REMEMBER);
         for (text, due, keep) in ids {
@@ -395,13 +409,15 @@ mod tests {
     #[test]
     fn renewing_moves_one_hold_and_fails_once_it_is_due() {
         let holds = holds(9, &[("a", 10, Keep::Remember), ("b", 10, Keep::Remember)]);
-        assert_eq!(holds.renew(&id("a"), at(9), at(30)), Some(()));
-        assert_eq!(holds.expires_at(&id("a")), Some(at(30)));
-        assert_eq!(holds.renew(&id("b"), at(10), at(30)), None, "due");
+        let [a, b] = ["a", "b"].map(|text| kept(&holds, text));
+        assert_eq!(holds.renew(&id("a"), &b, at(9), at(30)), None, "another hold");
+        assert_eq!(holds.renew(&id("a"), &a, at(9), at(30)), Some(()));
+        assert_eq!([holds.expires_at(&id("a"), &a), holds.expires_at(&id("a"), &b)], [Some(at(30)), None]);
+        assert_eq!(holds.renew(&id("b"), &b, at(10), at(30)), None, "due");
         assert_eq!(holds.overdue(at(10)).len(), 1);
-        assert_eq!(holds.renew(&id("a"), at(20), at(15)), Some(()), "shorter as well");
+        assert_eq!(holds.renew(&id("a"), &a, at(20), at(15)), Some(()), "shorter as well");
         assert_eq!(holds.overdue(at(20)).len(), 1);
-        assert_eq!(holds.renew(&id("a"), at(5), at(30)), None, "expired");
+        assert_eq!(holds.renew(&id("a"), &a, at(5), at(30)), None, "expired");
     }
 
     #[test]
@@ -409,10 +425,11 @@ mod tests {
         let holds = holds(2, &[("a", 10, Keep::Forget), ("b", 10, Keep::Remember)]);
         assert!(matches!(holds.claim(&id("c")), Err(NotClaimed::Full(Full { max: 2 }))));
         assert!(matches!(holds.claim(&id("a")), Err(NotClaimed::Taken(_))));
-        holds.settled(&id("a"), at(1));
+        holds.settled(&id("b"), &kept(&holds, "a"), at(1));
+        holds.settled(&id("a"), &kept(&holds, "a"), at(1));
         drop(holds.claim(&id("c")).ok().expect("a place"));
         assert!(holds.claim(&id("a")).is_ok(), "a is free, and c was not kept");
-        holds.settled(&id("b"), at(1));
+        holds.settled(&id("b"), &kept(&holds, "b"), at(1));
         assert!(matches!(holds.claim(&id("b")), Err(NotClaimed::Taken(_))), "remembered");
     }
 

@@ -220,13 +220,7 @@ impl Meter {
     /// Brings what window `window` has charged, and nobody holds, from `before` to `after`.
     pub(crate) fn adjust(&self, window: i64, before: u64, after: u64) -> Settled {
         match &self.course {
-            Course::Rolling(rolling) => match after.checked_sub(before) {
-                Some(more) => rolling.settle(window, 0, more),
-                None => {
-                    rolling.undo(window, before - after, Part::Used);
-                    Settled::Late { charged: None }
-                }
-            },
+            Course::Rolling(rolling) => rolling.adjust(window, before, after),
             Course::Clock | Course::Use(_) => self.change_in(window, before, after),
         }
     }

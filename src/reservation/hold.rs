@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 
 use super::Actual;
 use super::error::{ExtendError, SettleError, SplitError};
-use super::parts::{Before, Overages, Part, Share, shared};
+use super::parts::{Before, Overages, Part, Share, each_once, shared};
 use crate::amount::Cost;
 use crate::charge::Windows;
 use crate::cost::{CostError, Usage};
@@ -270,7 +270,7 @@ impl Hold {
         let id = self.id.get().ok_or(SettleError::NoTimeToLive)?;
         let core = &self.first.plan.core;
         let now = core.now_precise();
-        match core.holds.renew(id, now, now.saturating_add(ttl)) {
+        match core.holds.renew(id, self, now, now.saturating_add(ttl)) {
             Some(()) => Ok(()),
             None => {
                 core.collect_overdue(now);
@@ -286,7 +286,7 @@ impl Hold {
 
     /// When the time-to-live runs out; `None` when it has none, or is settled.
     pub fn expires_at(&self) -> Option<Timestamp> {
-        self.first.plan.core.holds.expires_at(self.id.get()?)
+        self.first.plan.core.holds.expires_at(self.id.get()?, self)
     }
 
     /// Settles a hold whose time has run out. False when it had been settled before.
@@ -412,8 +412,8 @@ impl Hold {
         for (part, before, after) in changes {
             late |= part.change(before, after, &mut overages);
         }
-        let overages = overages.into_iter().map(|(_, overage)| overage).collect();
-        Settlement { number: unique_number(), at: self.first.plan.core.now(), charged, overages, late }
+        let (number, at) = (unique_number(), self.first.plan.core.now());
+        Settlement { number, at, charged, overages: each_once(overages), late }
     }
 
     fn receipt(&self, settlement: &Settlement) -> Receipt {
@@ -443,7 +443,7 @@ impl Hold {
     pub(super) fn note_settled(&self) {
         if let Some(id) = self.id.get() {
             let core = &self.first.plan.core;
-            core.holds.settled(id, core.now());
+            core.holds.settled(id, self, core.now());
         }
     }
 
