@@ -15,37 +15,56 @@ use proptest::prelude::any;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 const SEED: u64 = 20_260_204;
-const CASES_N: u32 = 1_000;
+const CASES_N: u32 = 500;
 const STEPS_N_MAX: usize = 120;
 
 /// What must happen in runs for them to say anything.
-const HAPPENS: [&str; 30] = [
+const HAPPENS: [&str; 49] = [
     "admitted",
     "afforded",
     "charged",
+    "closed while degraded",
     "commit refused",
     "committed",
+    "committed after expiry",
     "committed again",
     "committed late",
     "committed late and over",
     "committed over",
+    "detached",
+    "detached without a place",
     "dropped",
     "dropped and charged",
     "extended",
     "extension refused",
     "finished",
     "forgotten",
+    "forgotten id",
+    "id in use",
+    "id replayed",
+    "id settled",
+    "passed while degraded",
     "policy",
     "recorded",
     "recorded over",
+    "refund of too much",
+    "refund too late",
+    "refunded",
+    "refunded again",
     "refused for good",
     "refused until",
     "refused until others end",
     "released",
     "released again",
     "remembered",
+    "renewal refused",
+    "renewed",
     "renumbered",
+    "resumed",
+    "split",
+    "split refused",
     "told",
+    "too many holds",
     "unknown",
     "unknown kind",
     "waited",

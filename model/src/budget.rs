@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::calendar::Window;
+use crate::rolling::Rolling;
 
 /// What a budget is known by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -20,11 +21,149 @@ pub(crate) struct Count {
     pub(crate) held: u128,
 }
 
+/// A budget: its windows are numbered, or it is a rolling one.
+#[derive(Clone, Debug)]
+pub(crate) enum Budget {
+    Numbered(Numbered),
+    Rolling(Rolling),
+}
+
+macro_rules! either {
+    ($budget:expr, $inner:ident => $body:expr) => {
+        match $budget {
+            Budget::Numbered($inner) => $body,
+            Budget::Rolling($inner) => $body,
+        }
+    };
+}
+
+impl Budget {
+    pub(crate) fn new(window: Window) -> Self {
+        match window {
+            Window::Rolling { seconds } => Self::Rolling(Rolling::new(seconds, window.bits())),
+            _ => Self::Numbered(Numbered::new(window)),
+        }
+    }
+
+    /// The number of the window that an operation at `at` belongs to.
+    pub(crate) fn effective(&self, at: i64) -> i64 {
+        either!(self, budget => budget.effective(at))
+    }
+
+    /// What counts in `index`; a window ahead of the current one is fresh.
+    pub(crate) fn count(&self, index: i64) -> Count {
+        either!(self, budget => budget.count(index))
+    }
+
+    /// Start and end of `index` as seen at `at`.
+    pub(crate) fn bounds(&self, index: i64, at: i64) -> Option<(i64, i64)> {
+        match self {
+            Self::Numbered(budget) => budget.bounds(index),
+            Self::Rolling(budget) => Some(budget.bounds(at)),
+        }
+    }
+
+    /// When `amount` (0: anything) fits below `max` although the window does not end. `None` when only the window's end helps.
+    pub(crate) fn fits_at(&self, amount: u64, max: u64, at: i64) -> Option<i64> {
+        match self {
+            Self::Numbered(_) => None,
+            Self::Rolling(budget) => budget.fits_at(amount, max, at),
+        }
+    }
+
+    /// Makes `index` the current window, at `at`, unless a later one is.
+    pub(crate) fn enter(&mut self, index: i64, at: i64) {
+        match self {
+            Self::Numbered(budget) => budget.enter(index, at),
+            Self::Rolling(budget) => budget.enter(index),
+        }
+    }
+
+    /// Charges `amount` in `index` at `at`, of which it is the hold when `holds`. An amount of 0 changes nothing.
+    pub(crate) fn charge(&mut self, index: i64, amount: u64, holds: bool, at: i64) {
+        if amount > 0 {
+            self.enter(index, at);
+            either!(self, budget => budget.charge(index, amount, holds));
+        }
+    }
+
+    /// Settles a hold of `held` that was made in `index` at `actual`. The window that it changed, unless that is forgotten.
+    pub(crate) fn settle(&mut self, index: i64, held: u128, actual: u128) -> Option<i64> {
+        match self {
+            Self::Numbered(budget) => Some(budget.settle(index, held, actual)),
+            Self::Rolling(budget) => budget.settle(index, held, actual),
+        }
+    }
+
+    /// Brings what was charged in `index`, and nobody holds, from `before` to `after`. The window that it changed, unless that is
+    /// forgotten.
+    pub(crate) fn adjust(&mut self, index: i64, before: u128, after: u128) -> Option<i64> {
+        match self {
+            Self::Numbered(budget) => Some(budget.adjust(index, before, after)),
+            Self::Rolling(budget) => budget.adjust(index, before, after),
+        }
+    }
+
+    /// Whether `index` has ended: nothing of it counts in the current one.
+    pub(crate) fn has_ended(&self, index: i64) -> bool {
+        either!(self, budget => budget.has_ended(index))
+    }
+
+    /// The window that holds `instant`, if it is one of those that are told of afterwards.
+    pub(crate) fn number_at(&self, instant: i64) -> Option<i64> {
+        match self {
+            Self::Numbered(budget) => budget.number_at(instant),
+            Self::Rolling(_) => None,
+        }
+    }
+
+    /// Whether another window began and ended after the one that holds `instant`, or began and was renumbered, or there is none.
+    pub(crate) fn may_be_forgotten(&self, instant: i64) -> bool {
+        match self {
+            Self::Numbered(budget) => {
+                budget.number_at(instant).is_none_or(|index| budget.has_ended_before_another(index))
+            }
+            Self::Rolling(_) => true,
+        }
+    }
+
+    /// Whether two windows were counted under one number, or will be by a call at `at`, or the window of `at` was given up.
+    pub(crate) fn repeats(&self, at: i64) -> bool {
+        matches!(self, Self::Numbered(budget) if budget.repeats(at))
+    }
+
+    /// What a refusal at `at` does when a clock that had jumped ahead has come back.
+    pub(crate) fn come_back(&mut self, at: i64) {
+        either!(self, budget => budget.come_back(at));
+    }
+
+    /// The count that says that what is charged is not known any more.
+    pub(crate) fn top(&self) -> u128 {
+        either!(self, budget => budget.top())
+    }
+
+    /// What is charged, as it is shown.
+    pub(crate) fn shown(&self, count: Count) -> u64 {
+        if count.charged >= self.top() { u64::MAX } else { to_u64(count.charged) }
+    }
+
+    /// What is used and what is held, as they are shown: of a count that is not known everything is used.
+    pub(crate) fn told_apart(&self, count: Count) -> (u64, u64) {
+        if count.charged >= self.top() {
+            (u64::MAX, 0)
+        } else {
+            (to_u64(count.charged.saturating_sub(count.held)), to_u64(count.held.min(count.charged)))
+        }
+    }
+}
+
 /// A budget's windows by number, and which of them is the current one (none before anything was charged).
 #[derive(Clone, Debug)]
-pub(crate) struct Budget {
+pub(crate) struct Numbered {
     window: Window,
     current: Option<i64>,
+    /// Of a window from first use: when the one that began last did.
+    begun: Option<i64>,
     windows: BTreeMap<i64, Count>,
     /// The last gap: the window before it, and the one after it, which a clock landed in that may have jumped.
     left: i64,
@@ -34,11 +173,12 @@ pub(crate) struct Budget {
     repeats: bool,
 }
 
-impl Budget {
-    pub(crate) fn new(window: Window) -> Self {
+impl Numbered {
+    fn new(window: Window) -> Self {
         Self {
             window,
             current: None,
+            begun: None,
             windows: BTreeMap::new(),
             left: i64::MIN,
             landed: i64::MIN,
@@ -48,19 +188,24 @@ impl Budget {
     }
 
     /// The window that an operation at `at` belongs to.
-    pub(crate) fn effective(&self, at: i64) -> i64 {
+    fn effective(&self, at: i64) -> i64 {
+        if self.first_use().is_some() {
+            let last = self.current.unwrap_or(0);
+            return if self.runs(at) { last } else { last + 1 };
+        }
         let index = self.window.index(at);
         self.current.map_or(index, |current| current.max(index))
     }
 
     /// What is counted in `index`; a window ahead of the current one is fresh.
-    pub(crate) fn count(&self, index: i64) -> Count {
+    fn count(&self, index: i64) -> Count {
         self.windows.get(&index).copied().unwrap_or_default()
     }
 
     /// Makes `index` the current window unless a later one is.
-    pub(crate) fn enter(&mut self, index: i64) {
+    fn enter(&mut self, index: i64, at: i64) {
         if self.is_ahead(index) {
+            self.begun = Some(whole_millis(at));
             self.repeats |= self.given_up.contains(&index);
             let before = self.current.unwrap_or(i64::MIN);
             if index > before.saturating_add(1) {
@@ -71,55 +216,79 @@ impl Budget {
         }
     }
 
-    /// Charges `amount` in `index`, of which it is the hold when `holds`. An amount of 0 changes nothing.
-    pub(crate) fn charge(&mut self, index: i64, amount: u64, holds: bool) {
-        if amount == 0 {
-            return;
+    fn bounds(&self, index: i64) -> Option<(i64, i64)> {
+        match self.first_use() {
+            None => self.window.bounds(index),
+            Some(length) => {
+                self.begun.filter(|_| self.current == Some(index)).map(|begun| (begun, begun.saturating_add(length)))
+            }
         }
-        self.enter(index);
+    }
+
+    fn number_at(&self, instant: i64) -> Option<i64> {
+        if self.first_use().is_none() {
+            return Some(self.window.index(instant));
+        }
+        self.current.filter(|_| self.runs(instant) && self.begun.is_some_and(|begun| begun <= instant))
+    }
+
+    fn charge(&mut self, index: i64, amount: u64, holds: bool) {
         self.add(index, amount.into());
         if holds {
             self.windows.entry(index).or_default().held += u128::from(amount);
         }
     }
 
-    /// Settles a hold of `held` that was made in `index` at `actual`, and says which window it changed. When the hold's window has been
-    /// renumbered, so that it lies ahead of the current one, only what is above the hold counts, in the current window.
-    pub(crate) fn settle(&mut self, index: i64, held: u128, actual: u128) -> i64 {
-        let more = actual.saturating_sub(held);
+    fn settle(&mut self, index: i64, held: u128, actual: u128) -> i64 {
+        let is_renumbered = self.current.is_some_and(|current| current < index);
+        if let Some(count) = self.windows.get_mut(&index).filter(|_| !is_renumbered) {
+            count.held = count.held.saturating_sub(held);
+        }
+        self.adjust(index, held, actual)
+    }
+
+    /// When the window has been renumbered, so that it lies ahead of the current one, only what is above `before` counts, in the current
+    /// window.
+    fn adjust(&mut self, index: i64, before: u128, after: u128) -> i64 {
+        let more = after.saturating_sub(before);
         if let Some(current) = self.current.filter(|current| *current < index) {
             self.add(current, more);
             return current;
         }
-        if let Some(count) = self.windows.get_mut(&index) {
-            count.held = count.held.saturating_sub(held);
-        }
         self.add(index, more);
-        self.subtract(index, held.saturating_sub(actual));
+        self.subtract(index, before.saturating_sub(after));
         index
     }
 
     /// Whether `index` has ended: a later window is the current one.
-    pub(crate) fn has_ended(&self, index: i64) -> bool {
+    fn has_ended(&self, index: i64) -> bool {
         self.current.is_some_and(|current| current > index)
     }
 
     /// Whether another window began and ended after `index`, or began and was renumbered.
-    pub(crate) fn has_ended_before_another(&self, index: i64) -> bool {
+    fn has_ended_before_another(&self, index: i64) -> bool {
         let Some(current) = self.current.filter(|current| *current > index) else { return false };
         self.windows.range(index + 1..current).next().is_some() || !self.given_up.is_empty()
     }
 
     /// Whether two windows were counted under one number, or will be by a call at `at`, or the window of `at` was given up.
-    pub(crate) fn repeats(&self, at: i64) -> bool {
+    fn repeats(&self, at: i64) -> bool {
+        if self.first_use().is_some() {
+            return false;
+        }
         let numbers = [self.effective(at), self.window.index(at)];
         self.repeats || numbers.iter().any(|number| self.given_up.contains(number))
     }
 
     /// Renumbers the current window when it lies more than one ahead of `at` and was opened by a clock that had jumped: `at` lies before
-    /// the window that was landed in, further than the clock has run on since. Its number is then the first one after `at` that was not in use before the jump. What is charged stays; what
-    /// was held counts as used. Windows in between, through which the clock came, are given up.
-    pub(crate) fn come_back(&mut self, at: i64) {
+    /// the window that was landed in, further than the clock has run on since. Its number is then the first one after `at` that was not in
+    /// use before the jump. What is charged stays; what was held counts as used. Windows in between, through which the clock came, are given up.
+    fn come_back(&mut self, at: i64) {
+        if self.first_use().is_some() {
+            // One that began after `at` begins now.
+            self.begun = self.begun.map(|begun| if begun > at { whole_millis(at) } else { begun });
+            return;
+        }
         let now = self.window.index(at);
         let next = self.left.max(now) + 1;
         let has_jumped = |current: &i64| self.landed.saturating_sub(now) > current - self.landed;
@@ -133,22 +302,20 @@ impl Budget {
     }
 
     /// The count that says that what is charged is not known any more.
-    pub(crate) fn top(&self) -> u128 {
+    fn top(&self) -> u128 {
         (1_u128 << self.window.bits()) - 1
     }
 
-    /// What is charged, as it is shown.
-    pub(crate) fn shown(&self, count: Count) -> u64 {
-        if count.charged == self.top() { u64::MAX } else { to_u64(count.charged) }
+    /// The length of a window from first use, in microseconds.
+    fn first_use(&self) -> Option<i64> {
+        let Window::FirstUse { seconds } = self.window else { return None };
+        Some(i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000))
     }
 
-    /// What is used and what is held, as they are shown: of a count that is not known everything is used.
-    pub(crate) fn told_apart(&self, count: Count) -> (u64, u64) {
-        if count.charged == self.top() {
-            (u64::MAX, 0)
-        } else {
-            (to_u64(count.charged.saturating_sub(count.held)), to_u64(count.held.min(count.charged)))
-        }
+    /// Whether the window from first use that began last has not ended by `at`; an earlier instant uses it too.
+    fn runs(&self, at: i64) -> bool {
+        let end = self.begun.zip(self.first_use()).map(|(begun, length)| begun.saturating_add(length));
+        end.is_some_and(|end| at < end)
     }
 
     fn is_ahead(&self, index: i64) -> bool {
@@ -174,4 +341,9 @@ impl Budget {
 
 pub(crate) fn to_u64(amount: u128) -> u64 {
     u64::try_from(amount).unwrap_or(u64::MAX)
+}
+
+/// Windows from first use begin at whole milliseconds.
+fn whole_millis(at: i64) -> i64 {
+    at.div_euclid(1_000) * 1_000
 }

@@ -31,6 +31,72 @@ pub enum Window {
     },
     /// One window for all time.
     Lifetime,
+    /// A calendar window that starts elsewhere than at midnight, on Monday or on the 1st.
+    Set(Calendar),
+    /// Windows that start at listed instants.
+    Listed(Starts),
+    /// The span of this many seconds (not 0) that ends now.
+    Rolling {
+        /// The length.
+        seconds: u64,
+    },
+    /// Spans of this many seconds (not 0), each of which begins with the first charge after the last one ended.
+    FirstUse {
+        /// The length.
+        seconds: u64,
+    },
+}
+
+/// A calendar window with settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Calendar {
+    /// Of which dates.
+    pub dates: Dates,
+    /// The seconds after midnight at which it starts.
+    pub reset_seconds: u32,
+}
+
+/// Which dates a calendar window holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dates {
+    /// One.
+    Day,
+    /// Seven, the first of which is so many days after a Monday.
+    Week {
+        /// 0 to 6.
+        first: u8,
+    },
+    /// So many months (not 0), counted from January 1970, from one day of the month on, or from the last one of shorter months.
+    Months {
+        /// How many.
+        count: u32,
+        /// 1 to 31.
+        day: u8,
+    },
+}
+
+/// Instants in order at which windows start, made by the host. Before the first and after the last one nothing starts.
+#[derive(Clone, Copy, Debug)]
+pub struct Starts {
+    /// The instants, in microseconds.
+    pub micros: &'static [i64],
+    /// The shortest that such a window can be, in microseconds.
+    pub shortest_micros: i64,
+}
+
+/// The same list, not one that says the same.
+impl PartialEq for Starts {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self.micros, other.micros)
+    }
+}
+
+impl Eq for Starts {}
+
+impl std::hash::Hash for Starts {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.micros.as_ptr().hash(state);
+    }
 }
 
 impl Window {
@@ -43,7 +109,12 @@ impl Window {
             Self::Month => months_since_epoch(day),
             Self::Year => year_and_day(day).0 - 1970,
             Self::Months(count) => months_since_epoch(day).div_euclid(i64::from(count)),
-            Self::Lifetime => 0,
+            Self::Set(Calendar { dates, reset_seconds }) => {
+                dates.index((micros - i128::from(reset_seconds) * SECOND).div_euclid(DAY) as i64)
+            }
+            Self::Listed(Starts { micros, .. }) => micros.partition_point(|start| *start <= at) as i64 - 1,
+            // A budget numbers these by itself.
+            Self::Lifetime | Self::Rolling { .. } | Self::FirstUse { .. } => 0,
             Self::Minute | Self::Hour | Self::Day | Self::Every { .. } => {
                 let (length, anchor) = self.grid();
                 (micros - anchor).div_euclid(length) as i64
@@ -54,6 +125,13 @@ impl Window {
     /// Start and end of window number `index`, clamped to what an instant can be; `None` for a lifetime.
     pub fn bounds(self, index: i64) -> Option<(i64, i64)> {
         let start = |index: i128| match self {
+            Self::Set(Calendar { dates, reset_seconds }) => {
+                dates.first_day(index) * DAY + i128::from(reset_seconds) * SECOND
+            }
+            Self::Listed(Starts { micros, .. }) => match usize::try_from(index) {
+                Ok(index) => micros.get(index).copied().unwrap_or(i64::MAX).into(),
+                Err(_) => i64::MIN.into(),
+            },
             Self::Week => (index * 7 - 3) * DAY,
             Self::Month => month_start(index),
             Self::Year => month_start(index * 12),
@@ -65,18 +143,27 @@ impl Window {
         };
         let clamped = |micros: i128| micros.clamp(i64::MIN.into(), i64::MAX.into()) as i64;
         let index = i128::from(index);
-        (self != Self::Lifetime).then(|| (clamped(start(index)), clamped(start(index + 1))))
+        let has_bounds = !matches!(self, Self::Lifetime | Self::Rolling { .. } | Self::FirstUse { .. });
+        has_bounds.then(|| (clamped(start(index)), clamped(start(index + 1))))
     }
 
     /// How many bits a count has: what the engine's word of 64 leaves beside the number of a window as short as this one can be, with
     /// room for fifty years of them and as much again to tell earlier from later.
+    ///
+    /// A rolling window counts by sub-interval, in at most 54 bits: there the number is that of the turn of the 61 sub-intervals. One from
+    /// first use has 48, as it is numbered by use.
     pub fn bits(self) -> u32 {
         let shortest = match self {
+            Self::FirstUse { .. } => return 48,
+            Self::Rolling { seconds } => 61 * i128::from(sub_interval_micros(seconds)),
+            Self::Listed(Starts { shortest_micros, .. }) => shortest_micros.into(),
             Self::Lifetime => return 64,
-            Self::Week => 7 * DAY,
+            Self::Week | Self::Set(Calendar { dates: Dates::Week { .. }, .. }) => 7 * DAY,
             Self::Month => 28 * DAY,
             Self::Year => 365 * DAY,
-            Self::Months(count) => 28 * DAY * i128::from(count),
+            Self::Months(count) | Self::Set(Calendar { dates: Dates::Months { count, .. }, .. }) => {
+                28 * DAY * i128::from(count)
+            }
             _ => self.grid().0,
         };
         let mut windows = (50 * 365 * DAY / shortest).max(1);
@@ -85,7 +172,8 @@ impl Window {
             windows /= 2;
             log2 += 1;
         }
-        64 - (log2 + 2)
+        let bits = 64 - (log2 + 2);
+        if matches!(self, Self::Rolling { .. }) { bits.min(54) } else { bits }
     }
 
     /// Length and anchor of a window of fixed length.
@@ -97,6 +185,42 @@ impl Window {
             _ => (DAY, 0),
         }
     }
+}
+
+impl Dates {
+    /// The number of the window that holds a date, by its day since the epoch.
+    fn index(self, day: i64) -> i64 {
+        match self {
+            Self::Day => day,
+            Self::Week { first } => (day + 3 - i64::from(first)).div_euclid(7),
+            Self::Months { count, day: anchor } => {
+                let month = months_since_epoch(day);
+                let has_begun = i128::from(day) >= day_of_month(month.into(), anchor);
+                (month - i64::from(!has_begun)).div_euclid(count.into())
+            }
+        }
+    }
+
+    /// The first date of window number `index`.
+    fn first_day(self, index: i128) -> i128 {
+        match self {
+            Self::Day => index,
+            Self::Week { first } => index * 7 - 3 + i128::from(first),
+            Self::Months { count, day } => day_of_month(index * i128::from(count), day),
+        }
+    }
+}
+
+/// The day that a month has for an anchor day: its last one when it is shorter.
+fn day_of_month(month: i128, anchor: u8) -> i128 {
+    let (first, next) = (month_start(month) / DAY, month_start(month + 1) / DAY);
+    first + i128::from(anchor).min(next - first) - 1
+}
+
+/// The length of a rolling window's sub-intervals: 60 of them are at least as long as the window.
+pub(crate) fn sub_interval_micros(seconds: u64) -> i64 {
+    let micros = i128::from(seconds) * SECOND;
+    ((micros + 59) / 60) as i64
 }
 
 fn is_leap(year: i64) -> bool {
@@ -239,6 +363,25 @@ mod tests {
     }
 
     #[test]
+    fn settings_move_the_starts() {
+        let set = |dates, reset_seconds| Window::Set(Calendar { dates, reset_seconds });
+        let noon = set(Dates::Day, 43_200);
+        assert_eq!((noon.index(DAY / 2 - 1), noon.index(DAY / 2)), (-1, 0));
+        assert_eq!(noon.bounds(0), Some((DAY / 2, DAY + DAY / 2)));
+        let sunday = set(Dates::Week { first: 6 }, 0);
+        assert_eq!(days(sunday, 0), (-4, 3), "the epoch was a Thursday");
+        let last = set(Dates::Months { count: 1, day: 31 }, 0);
+        assert_eq!(days(last, 20_454 + 31 + 27), (20_454 + 58, 20_454 + 89), "from 28 February to 31 March 2026");
+        assert_eq!(days(last, 20_454 + 31), (20_454 + 30, 20_454 + 58));
+        let years = set(Dates::Months { count: 12, day: 2 }, 0);
+        assert_eq!(days(years, 20_454), (20_454 - 364, 20_454 + 1));
+        let listed = Window::Listed(Starts { micros: &[5, 8, 20], shortest_micros: 3 });
+        assert_eq!([4, 5, 7, 8, 99].map(|at| listed.index(at)), [-1, 0, 0, 1, 2]);
+        assert_eq!((listed.bounds(1), listed.bounds(-1)), (Some((8, 20)), Some((i64::MIN, 5))));
+        assert_eq!(listed.bounds(2), Some((20, i64::MAX)));
+    }
+
+    #[test]
     fn the_ends_of_time_are_clamped() {
         for window in [Window::Minute, Window::Week, Window::Month, Window::Year, Window::Months(7)] {
             let (start, end) = window.bounds(window.index(i64::MAX)).unwrap();
@@ -264,6 +407,10 @@ mod tests {
             (Window::Every { seconds: 18_000, anchor_micros: 0 }, 46),
             (Window::Every { seconds: 1, anchor_micros: 0 }, 32),
             (Window::Lifetime, 64),
+            (Window::Set(Calendar { dates: Dates::Months { count: 12, day: 2 }, reset_seconds: 1 }), 57),
+            (Window::Rolling { seconds: 18_000 }, 46),
+            (Window::Rolling { seconds: 31_536_000 }, 54),
+            (Window::FirstUse { seconds: 1 }, 48),
         ] {
             assert_eq!(window.bits(), bits, "{window:?}");
         }

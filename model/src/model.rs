@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::budget::{Budget, Count, Key, to_u64};
 use crate::calendar::Window;
+use crate::holds::{Hold, Kept, Receipt};
 use crate::outcome::{
-    Admission, Error, HoldId, Outcome, Overage, Refusal, Reserved, Retry, Settled, Status, Usage, Violation,
+    Admission, Component, Error, Overage, Recorded, Refusal, Reserved, Retry, Settings, Status, Usage, Violation,
 };
 use crate::policy::{Bound, Enforcement, Policy, kind};
 
@@ -15,52 +16,33 @@ use crate::policy::{Bound, Enforcement, Policy, kind};
 /// amounts. Instants are microseconds since the epoch and may go back from call to call.
 #[derive(Clone, Debug, Default)]
 pub struct Model {
+    pub(crate) settings: Settings,
     policy: Policy,
     /// Resource and window of each limit that a policy ever had.
     limits: HashMap<String, (String, Window)>,
     budgets: HashMap<Key, Budget>,
-    holds: Vec<Hold>,
+    pub(crate) holds: Vec<Hold>,
+    /// The holds that are kept under an id, open and remembered ones.
+    pub(crate) kept: BTreeMap<String, Kept>,
+    pub(crate) receipts: Vec<Receipt>,
+    /// How many holds were charged more than they held when they expired.
+    pub(crate) expired_above: u64,
+    degraded: BTreeSet<Component>,
 }
 
 /// Amounts by resource.
-type Amounts = BTreeMap<String, u128>;
-
-#[derive(Clone, Debug)]
-struct Hold {
-    scope: BTreeSet<String>,
-    /// The resources that an actual may name: those of the policies that admitted the parts.
-    resources: Vec<String>,
-    /// The reservation and its extensions; none once settled.
-    parts: Vec<Part>,
-    reserved: Amounts,
-    observed: Amounts,
-    dispatched: bool,
-    end: Option<End>,
-}
-
-/// What one admission added to a hold.
-#[derive(Clone, Debug)]
-struct Part {
-    amounts: Amounts,
-    /// Every budget of the scope then, with the window it was in.
-    budgets: Vec<(Bound, i64)>,
-}
-
-#[derive(Clone, Debug)]
-enum End {
-    Committed { totals: Amounts, settled: Settled },
-    Released,
-}
+pub(crate) type Amounts = BTreeMap<String, u128>;
 
 /// What an amount of 0 asks for.
 #[derive(Clone, Copy, PartialEq)]
-enum Zero {
+pub(crate) enum Zero {
     Nothing,
     Room,
 }
 
 /// A budget that takes part in a call.
-struct Charge<'a> {
+#[derive(Clone, Copy)]
+pub(crate) struct Charge<'a> {
     bound: &'a Bound,
     index: i64,
     amount: u64,
@@ -72,6 +54,20 @@ impl Model {
         let mut model = Self::default();
         model.set_policy(policy);
         model
+    }
+
+    /// A model without usage under `policy`, set up otherwise than usual.
+    pub fn with_settings(policy: Policy, settings: Settings) -> Self {
+        Self { settings, ..Self::new(policy) }
+    }
+
+    /// Says that something outside is degraded, or is well again.
+    pub fn set_degraded(&mut self, component: Component, degraded: bool) {
+        if degraded {
+            self.degraded.insert(component);
+        } else {
+            self.degraded.remove(&component);
+        }
     }
 
     /// Enforces another policy from now on. Usage stays with the budgets, also with those that come back later.
@@ -88,7 +84,8 @@ impl Model {
     /// Unknown names; [`Error::Refused`] when one has nothing left.
     pub fn check(&mut self, scope: &[&str], at: i64) -> Result<Admission, Error> {
         let budgets = self.budgets(&subjects(scope), at)?;
-        self.judge(&budgets, |_| Some(0), Zero::Room, at).map(|(admission, _)| admission)
+        let answer = self.judge(&budgets, |_| Some(0), Zero::Room, at).map(|(admission, _)| admission);
+        self.checked(answer)
     }
 
     /// Whether [`Model::try_charge`] would pass, and how; charges nothing.
@@ -98,7 +95,8 @@ impl Model {
     pub fn check_amount(&mut self, scope: &[&str], cost: &[(&str, u64)], at: i64) -> Result<Admission, Error> {
         let budgets = self.budgets(&subjects(scope), at)?;
         let amounts = self.amounts(cost)?;
-        self.judge(&budgets, asked(&amounts), Zero::Nothing, at).map(|(admission, _)| admission)
+        let answer = self.judge(&budgets, asked(&amounts), Zero::Nothing, at).map(|(admission, _)| admission);
+        self.checked(answer)
     }
 
     /// Charges the cost to every budget of the scope, or to none.
@@ -108,33 +106,24 @@ impl Model {
     pub fn try_charge(&mut self, scope: &[&str], cost: &[(&str, u64)], at: i64) -> Result<Admission, Error> {
         let budgets = self.budgets(&subjects(scope), at)?;
         let amounts = self.amounts(cost)?;
+        self.closed(self.settings.reserve_open)?;
         let (admission, charges) = self.judge(&budgets, asked(&amounts), Zero::Nothing, at)?;
-        self.apply(&charges, false);
+        self.apply(&charges, false, at);
         Ok(admission)
     }
 
     /// Holds the cost in every budget of the scope, or in none. An amount of 0 passes only where something is left.
     ///
     /// # Errors
-    /// Unknown names; [`Error::Refused`] when a hard budget has no room.
+    /// Unknown names; [`Error::Refused`] when a hard budget has no room; [`Error::TooManyHolds`] where every hold gets a time-to-live.
     pub fn reserve(&mut self, scope: &[&str], cost: &[(&str, u64)], at: i64) -> Result<Reserved, Error> {
         let scope = subjects(scope);
         let budgets = self.budgets(&scope, at)?;
-        let amounts = self.amounts(cost)?;
-        let (admission, charges) = self.judge(&budgets, asked(&amounts), Zero::Room, at)?;
-        self.apply(&charges, true);
-        self.enter(&budgets);
-        let hold = HoldId(self.holds.len() as u64);
-        self.holds.push(Hold {
-            scope,
-            resources: self.policy.resources.clone(),
-            reserved: amounts.clone(),
-            parts: vec![Part { amounts, budgets }],
-            observed: Amounts::new(),
-            dispatched: false,
-            end: None,
-        });
-        Ok(Reserved { hold, admission })
+        let reserved = self.hold(scope, &budgets, cost, at)?;
+        if let Some(ttl) = self.settings.hold_ttl_micros {
+            self.keep(reserved.hold, ttl, at)?;
+        }
+        Ok(reserved)
     }
 
     /// Holds as much of `resource` as fits, at most `want`, and says how much that is. A `min` above `want` counts as `want`.
@@ -154,126 +143,37 @@ impl Model {
         Ok((self.reserve(scope, &[(resource, amount)], at)?, amount))
     }
 
-    /// Grows a hold by what `cost` names, under the policy in force; the growth belongs to the window of `at`. Amounts of 0 pass and
-    /// grow nothing: a cost of nothing else leaves the hold as it is.
-    ///
-    /// # Errors
-    /// A hold that is unknown or settled, unknown names, or [`Error::Refused`]: the hold stays as it was.
-    pub fn try_extend(&mut self, hold: HoldId, cost: &[(&str, u64)], at: i64) -> Result<Admission, Error> {
-        let scope = self.open(hold)?.scope.clone();
-        let budgets = self.budgets(&scope, at)?;
-        let amounts = nonzero(&self.amounts(cost)?);
-        let (admission, charges) = self.judge(&budgets, asked(&amounts), Zero::Nothing, at)?;
-        if !amounts.is_empty() {
-            self.apply(&charges, true);
-            self.enter(&budgets);
-            let resources = self.policy.resources.clone();
-            let hold = self.open(hold)?;
-            hold.resources.extend(resources);
-            for (resource, amount) in &amounts {
-                let sum = hold.reserved.entry(resource.clone()).or_default();
-                *sum = (*sum + amount).min(u64::MAX.into());
-            }
-            hold.parts.push(Part { amounts, budgets });
-        }
-        Ok(admission)
-    }
-
-    /// Charges what was really spent in place of the hold. A resource that `actual` does not name is committed as reserved; with
-    /// `at_least` no resource is committed below its hold.
-    ///
-    /// The same totals again replay the first answer.
-    ///
-    /// # Errors
-    /// A resource that the policies which admitted the hold do not declare; a hold that is unknown, released, or committed with other
-    /// totals.
-    pub fn commit(&mut self, hold: HoldId, actual: &[(&str, u64)], at_least: bool) -> Result<Settled, Error> {
-        let found = self.find(hold)?;
-        let mut totals = found.reserved.clone();
-        for (resource, amount) in summed(actual) {
-            if !found.resources.contains(&resource) {
-                return Err(Error::UnknownResource(resource));
-            }
-            let least = if at_least { found.reserved.get(&resource).copied().unwrap_or_default() } else { 0 };
-            totals.insert(resource, amount.max(least));
-        }
-        match &found.end {
-            Some(End::Released) => Err(Error::AlreadyReleased),
-            Some(End::Committed { totals: before, settled }) if *before == totals => {
-                Ok(Settled { replayed: true, ..settled.clone() })
-            }
-            Some(End::Committed { .. }) => Err(Error::Conflict),
-            None => Ok(self.settle(hold, totals, Outcome::Committed)),
-        }
-    }
-
-    /// Gives the hold back.
-    ///
-    /// # Errors
-    /// A hold that is unknown or settled.
-    pub fn release(&mut self, hold: HoldId) -> Result<Settled, Error> {
-        let nothing = self.open(hold)?.reserved.keys().map(|resource| (resource.clone(), 0)).collect();
-        Ok(self.settle(hold, nothing, Outcome::Released))
-    }
-
-    /// Marks that the call which the hold is for was sent: what it spends can no longer be prevented.
-    ///
-    /// # Errors
-    /// A hold that is unknown or settled.
-    pub fn dispatched(&mut self, hold: HoldId) -> Result<(), Error> {
-        self.open(hold)?.dispatched = true;
-        Ok(())
-    }
-
-    /// Adds to what the call was seen to spend so far. No budget counts a resource that the policies which admitted the hold do not
-    /// declare.
-    ///
-    /// # Errors
-    /// A hold that is unknown or settled.
-    pub fn observe(&mut self, hold: HoldId, cost: &[(&str, u64)]) -> Result<(), Error> {
-        let observed = &mut self.open(hold)?.observed;
-        for (resource, amount) in summed(cost) {
-            let sum = observed.entry(resource).or_default();
-            *sum = (*sum + amount).min(u64::MAX.into());
-        }
-        Ok(())
-    }
-
-    /// The hold's owner went away: a dispatched hold is charged, each resource as reserved or as observed, whichever is more; any
-    /// other is released.
-    ///
-    /// # Errors
-    /// A hold that is unknown or settled.
-    pub fn drop_hold(&mut self, hold: HoldId) -> Result<Settled, Error> {
-        let found = self.open(hold)?;
-        if !found.dispatched {
-            return self.release(hold);
-        }
-        let mut totals = found.reserved.clone();
-        for (resource, amount) in &found.observed {
-            let total = totals.entry(resource.clone()).or_default();
-            *total = (*total).max(*amount);
-        }
-        Ok(self.settle(hold, totals, Outcome::Committed))
-    }
-
     /// Charges the cost after the fact, whatever the limits, and lists the budgets that it names and that are over.
     ///
     /// # Errors
-    /// Unknown names.
-    pub fn record(&mut self, scope: &[&str], cost: &[(&str, u64)], at: i64) -> Result<Vec<Overage>, Error> {
+    /// Unknown names; [`Error::Degraded`].
+    pub fn record(&mut self, scope: &[&str], cost: &[(&str, u64)], at: i64) -> Result<Recorded, Error> {
         let budgets = self.budgets(&subjects(scope), at)?;
         let amounts = self.amounts(cost)?;
+        self.closed(self.settings.record_open)?;
         let charges = taking_part(&budgets, asked(&amounts));
-        self.apply(&charges, false);
-        Ok(charges.iter().filter_map(|charge| self.overage(charge.bound, charge.index)).collect())
+        self.apply(&charges, false, at);
+        let overage = charges.iter().filter_map(|charge| self.overage(charge.bound, charge.index)).collect();
+        let receipt = self.receipt(at, amounts.clone(), vec![(budgets, amounts)]);
+        Ok(Recorded { receipt, overage, degraded: !self.degraded.is_empty() })
     }
 
-    /// The largest amount of `resource` that hard budgets leave room for; `None` when none of them caps it.
+    /// The largest amount of `resource` that hard budgets leave room for; `None` when none of them caps it. Holds whose time has run out
+    /// are collected before.
     ///
     /// # Errors
     /// Unknown names.
-    pub fn afford(&self, scope: &[&str], resource: &str, at: i64) -> Result<Option<u64>, Error> {
+    pub fn afford(&mut self, scope: &[&str], resource: &str, at: i64) -> Result<Option<u64>, Error> {
+        self.room(scope, resource, at)?;
+        self.sweep(at);
+        self.room(scope, resource, at)
+    }
+
+    /// [`Model::afford`] without collecting anything.
+    ///
+    /// # Errors
+    /// Unknown names.
+    pub fn room(&self, scope: &[&str], resource: &str, at: i64) -> Result<Option<u64>, Error> {
         let budgets = self.budgets(&subjects(scope), at)?;
         self.amounts(&[(resource, 0)])?;
         let left = budgets.iter().filter(|(bound, _)| bound.key.resource == resource).filter_map(|(bound, index)| {
@@ -283,44 +183,59 @@ impl Model {
         Ok(left.min())
     }
 
-    /// Every budget of the scope, in the policy's order, in the window that an operation at `at` would count in.
+    /// Every budget of the scope, in the policy's order, in the window that an operation at `at` would count in. Holds whose time has run
+    /// out are collected before.
     ///
     /// # Errors
     /// Unknown kinds.
-    pub fn usage(&self, scope: &[&str], at: i64) -> Result<Vec<Usage>, Error> {
+    pub fn usage(&mut self, scope: &[&str], at: i64) -> Result<Vec<Usage>, Error> {
         let budgets = self.budgets(&subjects(scope), at)?;
-        Ok(budgets.iter().map(|(bound, index)| self.usage_of(bound, *index)).collect())
+        self.sweep(at);
+        Ok(budgets.iter().map(|(bound, index)| self.usage_of(bound, *index, at)).collect())
+    }
+
+    /// Start and end of the windows of [`Model::usage`], without collecting anything.
+    ///
+    /// # Errors
+    /// Unknown kinds.
+    pub fn bounds(&self, scope: &[&str], at: i64) -> Result<Vec<Option<(i64, i64)>>, Error> {
+        let budgets = self.budgets(&subjects(scope), at)?;
+        Ok(budgets.iter().map(|(bound, index)| self.budget(&bound.key).bounds(*index, at)).collect())
     }
 
     /// What is charged to `subject` under the limit `limit` in the window that holds `instant`, past or present, whatever the current
     /// one is; `u64::MAX` when saturated. 0 for names that were never charged.
     pub fn charged_in(&self, limit: &str, subject: &str, instant: i64) -> u64 {
-        self.known_budget(limit, subject)
-            .map_or(0, |(budget, window)| budget.shown(budget.count(window.index(instant))))
+        let Some(budget) = self.known_budget(limit, subject) else { return 0 };
+        budget.number_at(instant).map_or(0, |index| budget.shown(budget.count(index)))
     }
 
     /// Whether an engine that remembers of a budget the current window and one that has ended may have forgotten the one that holds
-    /// `instant`: a later one has ended since, or a window was renumbered.
+    /// `instant`: a later one has ended since, or a window was renumbered. Of windows from first use the last that began is known, and a
+    /// rolling one has no past.
     pub fn may_be_forgotten(&self, limit: &str, subject: &str, instant: i64) -> bool {
-        self.known_budget(limit, subject)
-            .is_some_and(|(budget, window)| budget.has_ended_before_another(window.index(instant)))
+        match (self.known_budget(limit, subject), self.limits.get(limit)) {
+            (Some(budget), _) => budget.may_be_forgotten(instant),
+            (None, Some((_, window))) => matches!(window, Window::Rolling { .. } | Window::FirstUse { .. }),
+            (None, None) => false,
+        }
     }
 
     /// Whether a budget counted under one window number twice, or will with a call at `at`: its clock jumped ahead, came back (the window
     /// was renumbered), and a number that was in use comes up again. A hold of the first is then taken for one of the second, and what
     /// the first had charged may show up in the second.
     pub fn repeats(&self, limit: &str, subject: &str, at: i64) -> bool {
-        self.known_budget(limit, subject).is_some_and(|(budget, _)| budget.repeats(at))
+        self.known_budget(limit, subject).is_some_and(|budget| budget.repeats(at))
     }
 
     /// The budget of the limit's newest form.
-    fn known_budget(&self, limit: &str, subject: &str) -> Option<(&Budget, Window)> {
+    fn known_budget(&self, limit: &str, subject: &str) -> Option<&Budget> {
         let (resource, window) = self.limits.get(limit)?;
         let (limit, resource, subject) = (limit.to_string(), resource.clone(), subject.to_string());
-        Some((self.budgets.get(&Key { limit, resource, window: *window, subject })?, *window))
+        self.budgets.get(&Key { limit, resource, window: *window, subject })
     }
 
-    fn amounts(&self, cost: &[(&str, u64)]) -> Result<Amounts, Error> {
+    pub(crate) fn amounts(&self, cost: &[(&str, u64)]) -> Result<Amounts, Error> {
         match cost.iter().find(|(resource, _)| !self.policy.knows_resource(resource)) {
             Some((unknown, _)) => Err(Error::UnknownResource((*unknown).to_string())),
             None => Ok(summed(cost)),
@@ -328,21 +243,44 @@ impl Model {
     }
 
     /// The budgets of a scope, each with the window that an operation at `at` belongs to.
-    fn budgets(&self, scope: &BTreeSet<String>, at: i64) -> Result<Vec<(Bound, i64)>, Error> {
+    pub(crate) fn budgets(&self, scope: &BTreeSet<String>, at: i64) -> Result<Vec<(Bound, i64)>, Error> {
         if let Some(unknown) = scope.iter().find(|subject| !self.policy.knows_kind(kind(subject))) {
             return Err(Error::UnknownKind(kind(unknown).to_string()));
         }
-        let with_window = |bound: Bound| {
-            let window = bound.key.window;
-            let index = self.budgets.get(&bound.key).map_or_else(|| window.index(at), |budget| budget.effective(at));
+        // While reservations go through whatever they ask, hard limits are soft.
+        let opened = !self.degraded.is_empty() && self.settings.reserve_open;
+        let with_window = |mut bound: Bound| {
+            if opened && bound.enforcement == Enforcement::Hard {
+                bound.enforcement = Enforcement::Soft;
+            }
+            let index = self.budget(&bound.key).effective(at);
             (bound, index)
         };
         Ok(self.policy.budgets(scope).into_iter().map(with_window).collect())
     }
 
-    /// Decides on a call that asks `amount` of each budget (`None`: takes no part). Counts stay as they are, but a refusal brings back
-    /// windows that a jumped clock opened.
-    fn judge<'a>(
+    /// [`Error::Degraded`] when something is degraded and the operation is not open then.
+    pub(crate) fn closed(&self, is_open: bool) -> Result<(), Error> {
+        match self.degraded.first() {
+            Some(component) if !is_open => Err(Error::Degraded(*component)),
+            _ => Ok(()),
+        }
+    }
+
+    /// What a check answers: while something is degraded it passes, or fails for that reason.
+    fn checked(&self, answer: Result<Admission, Error>) -> Result<Admission, Error> {
+        self.closed(self.settings.check_open)?;
+        let degraded = !self.degraded.is_empty();
+        answer.or_else(|error| if degraded { Ok(Admission { degraded, ..Admission::default() }) } else { Err(error) })
+    }
+
+    pub(crate) fn declared(&self) -> Vec<String> {
+        self.policy.resources.clone()
+    }
+
+    /// Decides on a call that asks `amount` of each budget (`None`: takes no part). Before it refuses, holds whose time has run out are
+    /// collected. Then counts stay as they are, but windows that a jumped clock opened are brought back.
+    pub(crate) fn judge<'a>(
         &mut self,
         budgets: &'a [(Bound, i64)],
         amount: impl Fn(&str) -> Option<u64>,
@@ -350,20 +288,51 @@ impl Model {
         at: i64,
     ) -> Result<(Admission, Vec<Charge<'a>>), Error> {
         let charges = taking_part(budgets, amount);
-        let mut admission = Admission::default();
-        let mut refused = Vec::new();
-        for charge in &charges {
+        if !self.refusing(&charges, zero).is_empty() {
+            self.sweep(at);
+        }
+        let refusing = self.refusing(&charges, zero);
+        if refusing.is_empty() {
+            return Ok((self.admission(&charges, zero, at), charges));
+        }
+        let max = |charge: &Charge| charge.bound.max.unwrap_or(u64::MAX);
+        let mut violations = Vec::new();
+        for charge in &refusing {
+            let found = self.violation(charge, max(charge), at);
+            self.budget_mut(&charge.bound.key).come_back(at);
+            // The numbers are those that left no room; when there will be some follows from where the window is now.
+            let Violation { window_end, retry, .. } = self.violation(charge, max(charge), at);
+            violations.push(Violation { window_end, retry, ..found });
+        }
+        Err(Error::Refused(Refusal { violations }))
+    }
+
+    /// The hard budgets without room.
+    fn refusing<'a>(&self, charges: &[Charge<'a>], zero: Zero) -> Vec<Charge<'a>> {
+        let is_hard = |charge: &Charge| charge.bound.enforcement == Enforcement::Hard;
+        charges.iter().filter(|charge| is_hard(charge) && !self.fits(charge, zero)).copied().collect()
+    }
+
+    fn fits(&self, charge: &Charge, zero: Zero) -> bool {
+        let Some(max) = charge.bound.max else { return true };
+        let before = self.count(charge.bound, charge.index).charged;
+        match (charge.amount, zero) {
+            (0, Zero::Nothing) => true,
+            (0, Zero::Room) => before < max.into(),
+            (amount, _) => before + u128::from(amount) <= max.into(),
+        }
+    }
+
+    /// What is told of budgets that do not refuse.
+    fn admission(&self, charges: &[Charge], zero: Zero, at: i64) -> Admission {
+        let mut admission = Admission { degraded: !self.degraded.is_empty(), ..Admission::default() };
+        for charge in charges {
             let Some(max) = charge.bound.max else { continue };
-            let before = self.count(charge.bound, charge.index).charged;
-            let after = before + u128::from(charge.amount);
-            let fits = match (charge.amount, zero) {
-                (0, Zero::Nothing) => true,
-                (0, Zero::Room) => before < max.into(),
-                _ => after <= max.into(),
-            };
+            let after = self.count(charge.bound, charge.index).charged + u128::from(charge.amount);
             match charge.bound.enforcement {
-                Enforcement::Hard if !fits => refused.push(charge),
-                Enforcement::Shadow if !fits => admission.shadow.push(self.violation(charge, max)),
+                Enforcement::Shadow if !self.fits(charge, zero) => {
+                    admission.shadow.push(self.violation(charge, max, at));
+                }
                 Enforcement::Soft if after > max.into() && (charge.amount, zero) != (0, Zero::Nothing) => {
                     let top = self.budget(&charge.bound.key).top();
                     let shown = if after >= top { u64::MAX } else { to_u64(after) };
@@ -372,80 +341,32 @@ impl Model {
                 _ => {}
             }
         }
-        if refused.is_empty() {
-            return Ok((admission, charges));
-        }
-        let max = |charge: &Charge| charge.bound.max.unwrap_or(u64::MAX);
-        let mut violations = Vec::new();
-        for charge in refused {
-            let mut violation = self.violation(charge, max(charge));
-            if let Some(budget) = self.budgets.get_mut(&charge.bound.key) {
-                budget.come_back(at);
-                let found = charge.bound.key.window.bounds(budget.effective(at)).map(|(_, end)| end);
-                if let (Some(end), Retry::At(_)) = (found, violation.retry) {
-                    violation.retry = Retry::At(end);
-                }
-                violation.window_end = found;
-            }
-            violations.push(violation);
-        }
-        Err(Error::Refused(Refusal { violations }))
+        admission
     }
 
-    fn apply(&mut self, charges: &[Charge], holds: bool) {
+    pub(crate) fn apply(&mut self, charges: &[Charge], holds: bool, at: i64) {
         for Charge { bound, index, amount } in charges {
-            self.budget_mut(&bound.key).charge(*index, *amount, holds);
+            self.budget_mut(&bound.key).charge(*index, *amount, holds, at);
         }
     }
 
     /// A hold may be settled in resources that it did not name, so every budget of its scope is in the hold's window.
-    fn enter(&mut self, budgets: &[(Bound, i64)]) {
+    pub(crate) fn enter(&mut self, budgets: &[(Bound, i64)], at: i64) {
         for (bound, index) in budgets {
-            self.budget_mut(&bound.key).enter(*index);
+            self.budget_mut(&bound.key).enter(*index, at);
         }
     }
 
-    /// Ends an open hold with `totals` charged. Each part takes of a resource what it holds itself, in the order of their making; the
-    /// last takes the rest.
-    fn settle(&mut self, hold: HoldId, totals: Amounts, outcome: Outcome) -> Settled {
-        let parts = std::mem::take(&mut self.holds[hold.0 as usize].parts);
-        let mut rest = totals.clone();
-        let (mut touched, mut late) = (Vec::new(), false);
-        for (place, part) in parts.iter().enumerate() {
-            let is_last = place + 1 == parts.len();
-            for (bound, index) in &part.budgets {
-                let resource = &bound.key.resource;
-                let (Some(rest), own) = (rest.get(resource), part.amounts.get(resource)) else { continue };
-                if own.is_none() && !is_last {
-                    continue;
-                }
-                let own = own.copied().unwrap_or_default();
-                let actual = if is_last { *rest } else { own.min(*rest) };
-                let budget = self.budget_mut(&bound.key);
-                late |= budget.has_ended(*index);
-                touched.push((bound, budget.settle(*index, own, actual)));
-            }
-            for (resource, own) in &part.amounts {
-                let rest = rest.entry(resource.clone()).or_default();
-                *rest = rest.saturating_sub(*own);
-            }
-        }
-        let overage = if outcome == Outcome::Committed { self.overages(touched) } else { Vec::new() };
-        let amounts = totals.iter().map(|(resource, total)| (resource.clone(), to_u64(*total))).collect();
-        let settled = Settled { outcome, replayed: false, late, amounts, overage };
-        self.holds[hold.0 as usize].end = Some(match outcome {
-            Outcome::Committed => End::Committed { totals, settled: settled.clone() },
-            Outcome::Released => End::Released,
-        });
-        settled
-    }
-
-    /// The budgets that are over in one of the windows touched; each once, as the last of them says.
-    fn overages(&self, touched: Vec<(&Bound, i64)>) -> Vec<Overage> {
+    /// The budgets that are over in one of the windows touched. Each once, as the last part that is over says; parts that touched one
+    /// window go by the cap of the last.
+    pub(crate) fn overages(&self, touched: &[(&Bound, i64)]) -> Vec<Overage> {
         let mut found = Vec::<Overage>::new();
-        for over in touched.into_iter().filter_map(|(bound, index)| self.overage(bound, index)) {
-            found.retain(|earlier| (&earlier.limit, &earlier.subject) != (&over.limit, &over.subject));
-            found.push(over);
+        for (place, (bound, index)) in touched.iter().enumerate() {
+            let is_last = !touched[place + 1..].iter().any(|(later, other)| (&later.key, other) == (&bound.key, index));
+            if let Some(over) = self.overage(bound, *index).filter(|_| is_last) {
+                found.retain(|earlier| (&earlier.limit, &earlier.subject) != (&over.limit, &over.subject));
+                found.push(over);
+            }
         }
         found
     }
@@ -456,13 +377,16 @@ impl Model {
         bound.max.filter(|max| charged > *max).map(|max| named(bound, charged - max))
     }
 
-    fn violation(&self, charge: &Charge, max: u64) -> Violation {
-        let Usage { limit, subject, used, held, window_end, .. } = self.usage_of(charge.bound, charge.index);
-        let charged = self.count(charge.bound, charge.index).charged;
+    fn violation(&self, charge: &Charge, max: u64, at: i64) -> Violation {
+        let budget = self.budget(&charge.bound.key);
+        // The window may have been renumbered since the call began.
+        let index = charge.index.min(budget.effective(at));
+        let Usage { limit, subject, used, held, window_end, .. } = self.usage_of(charge.bound, index, at);
+        let charged = budget.count(index).charged;
         let (amount, wanted) = (charge.amount, charge.amount.max(1));
-        let retry = match window_end {
+        let retry = match budget.fits_at(amount, max, at).or(window_end) {
             _ if wanted > max => Retry::Never,
-            Some(end) => Retry::At(end),
+            Some(then) => Retry::At(then),
             None if u128::from(used) + u128::from(wanted) <= max.into() => Retry::Unknown,
             None => Retry::Never,
         };
@@ -470,12 +394,12 @@ impl Model {
         Violation { limit, subject, requested: amount, max, used, held, remaining, window_end, retry }
     }
 
-    fn usage_of(&self, bound: &Bound, index: i64) -> Usage {
+    fn usage_of(&self, bound: &Bound, index: i64, at: i64) -> Usage {
         let budget = self.budget(&bound.key);
         let count = budget.count(index);
         let charged = budget.shown(count);
         let (used, held) = budget.told_apart(count);
-        let bounds = bound.key.window.bounds(index);
+        let bounds = budget.bounds(index, at);
         Usage {
             limit: bound.key.limit.clone(),
             subject: bound.key.subject.clone(),
@@ -500,29 +424,16 @@ impl Model {
         }
     }
 
-    fn budget_mut(&mut self, key: &Key) -> &mut Budget {
+    pub(crate) fn budget_mut(&mut self, key: &Key) -> &mut Budget {
         self.budgets.entry(key.clone()).or_insert_with(|| Budget::new(key.window))
-    }
-
-    fn find(&mut self, hold: HoldId) -> Result<&mut Hold, Error> {
-        self.holds.get_mut(hold.0 as usize).ok_or(Error::UnknownHold)
-    }
-
-    fn open(&mut self, hold: HoldId) -> Result<&mut Hold, Error> {
-        let found = self.find(hold)?;
-        match found.end {
-            None => Ok(found),
-            Some(End::Committed { .. }) => Err(Error::AlreadySettled),
-            Some(End::Released) => Err(Error::AlreadyReleased),
-        }
     }
 }
 
-fn subjects(scope: &[&str]) -> BTreeSet<String> {
+pub(crate) fn subjects(scope: &[&str]) -> BTreeSet<String> {
     scope.iter().chain(&["global"]).map(ToString::to_string).collect()
 }
 
-fn summed(cost: &[(&str, u64)]) -> Amounts {
+pub(crate) fn summed(cost: &[(&str, u64)]) -> Amounts {
     let mut amounts = Amounts::new();
     for (resource, amount) in cost {
         let sum = amounts.entry((*resource).to_string()).or_default();
@@ -531,11 +442,11 @@ fn summed(cost: &[(&str, u64)]) -> Amounts {
     amounts
 }
 
-fn asked(amounts: &Amounts) -> impl Fn(&str) -> Option<u64> {
+pub(crate) fn asked(amounts: &Amounts) -> impl Fn(&str) -> Option<u64> {
     |resource| amounts.get(resource).map(|amount| to_u64(*amount))
 }
 
-fn nonzero(amounts: &Amounts) -> Amounts {
+pub(crate) fn nonzero(amounts: &Amounts) -> Amounts {
     amounts.iter().filter(|(_, amount)| **amount > 0).map(|(resource, amount)| (resource.clone(), *amount)).collect()
 }
 

@@ -11,6 +11,66 @@ pub struct Admission {
     pub over: Vec<Overage>,
     /// What the shadow budgets would have refused.
     pub shadow: Vec<Violation>,
+    /// Whether something was degraded.
+    pub degraded: bool,
+}
+
+/// Something outside that can be degraded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Component {
+    /// Where usage is kept.
+    Store,
+    /// Where the policy comes from.
+    Policy,
+}
+
+/// How a model is set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The time-to-live of holds that are given none.
+    pub hold_ttl_micros: Option<i64>,
+    /// How many holds are kept under an id at most, open and remembered ones.
+    pub holds_max: usize,
+    /// How long a settled hold is remembered.
+    pub remember_micros: i64,
+    /// How old a receipt may be to be refunded.
+    pub refund_within_micros: i64,
+    /// Whether checks pass while something is degraded.
+    pub check_open: bool,
+    /// Whether records are counted while something is degraded.
+    pub record_open: bool,
+    /// Whether charges and reservations pass while something is degraded.
+    pub reserve_open: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        const DAY: i64 = 86_400_000_000;
+        Self {
+            hold_ttl_micros: None,
+            holds_max: 1_000_000,
+            remember_micros: DAY,
+            refund_within_micros: 30 * DAY,
+            check_open: true,
+            record_open: true,
+            reserve_open: false,
+        }
+    }
+}
+
+/// What was charged, from [`Model::record`](crate::Model::record) or [`Model::commit`](crate::Model::commit).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReceiptId(pub u64);
+
+/// A cost that was counted after the fact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// For a refund.
+    pub receipt: ReceiptId,
+    /// The budgets that are over with it.
+    pub overage: Vec<Overage>,
+    /// Whether something was degraded.
+    pub degraded: bool,
 }
 
 /// A reservation that was admitted.
@@ -85,22 +145,41 @@ pub enum Error {
     Refused(Refusal),
     /// There is no such reservation.
     UnknownHold,
-    /// The reservation was committed with another actual.
+    /// The reservation was committed with another actual; or for an id: it is of another scope or cost.
     Conflict,
-    /// The reservation was committed.
+    /// The reservation was committed, or for an id: it was settled, or has expired.
     AlreadySettled,
     /// The reservation was released.
     AlreadyReleased,
+    /// The reservation's time-to-live ran out.
+    Expired,
+    /// The reservation has no time-to-live.
+    NoTimeToLive,
+    /// So many holds are kept, as many as may be.
+    TooManyHolds(usize),
+    /// Something is degraded, and the operation closed for that reason.
+    Degraded(Component),
+    /// More was asked for than is there.
+    TooMuch {
+        /// Of which resource.
+        resource: String,
+        /// How much of it is held, or was charged.
+        there: u64,
+    },
+    /// The receipt was refunded before.
+    Refunded,
+    /// The receipt is too old for a refund.
+    TooOld,
 }
 
 /// A reservation that was settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settled {
-    /// How.
-    pub outcome: Outcome,
+    /// For a refund.
+    pub receipt: ReceiptId,
     /// Whether this repeats an earlier commit and changed nothing.
     pub replayed: bool,
-    /// Whether a window that it changed had ended.
+    /// Whether a window that it changed had ended, or the hold had expired.
     pub late: bool,
     /// What is charged for it now: each resource that the hold or the actual named, by name.
     pub amounts: Vec<(String, u64)>,

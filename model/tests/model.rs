@@ -2,7 +2,8 @@
 
 use encumber_model::Enforcement::{Hard, Shadow, Soft};
 use encumber_model::{
-    Enforcement, Error, HoldId, Limit, Model, Outcome, Overage, Policy, Refusal, Retry, Status, Violation, Window,
+    Component, Enforcement, Error, HoldId, Limit, Model, Overage, Policy, Refusal, Retry, Settings, Status, Violation,
+    Window,
 };
 
 const DAY: i64 = 86_400_000_000;
@@ -27,7 +28,7 @@ fn tokens(amount: u64) -> [(&'static str, u64); 1] {
 
 /// Used and held of the scope's budgets at an instant.
 fn figures(model: &Model, scope: &[&str], at: i64) -> Vec<(u64, u64)> {
-    model.usage(scope, at).unwrap().into_iter().map(|usage| (usage.used, usage.held)).collect()
+    model.clone().usage(scope, at).unwrap().into_iter().map(|usage| (usage.used, usage.held)).collect()
 }
 
 fn refusal<T: std::fmt::Debug>(result: Result<T, Error>) -> Vec<Violation> {
@@ -113,9 +114,9 @@ fn unknown_names_are_errors_for_everybody() {
     assert_eq!(model.usage(&["agents:1"], 0), Err(Error::UnknownKind("agents".into())));
     assert_eq!(model.afford(&["agent:1"], TOKENS, 0), Ok(None));
     model.try_charge(&["agent:1"], &tokens(u64::MAX), 0).unwrap();
-    assert_eq!(model.release(HoldId(0)), Err(Error::UnknownHold));
+    assert_eq!(model.release(HoldId(0), 0), Err(Error::UnknownHold));
     let hold = model.reserve(&[], &tokens(1), 0).unwrap().hold;
-    assert_eq!(model.commit(hold, &[("gold", 1)], false), Err(Error::UnknownResource("gold".into())));
+    assert_eq!(model.commit(hold, &[("gold", 1)], false, 0), Err(Error::UnknownResource("gold".into())));
 }
 
 #[test]
@@ -130,7 +131,10 @@ fn soft_shadow_and_unlimited_never_refuse() {
     let above = model.try_charge(U, &tokens(2), 0).unwrap();
     assert_eq!(above.over, [over("soft", "user:1", 2)]);
     assert_eq!((above.shadow[0].limit.as_str(), above.shadow[0].requested, above.shadow[0].used), ("shadow", 2, 10));
-    assert_eq!(model.record(U, &tokens(1), 0).unwrap(), [over("soft", "user:1", 3), over("shadow", "user:1", 3)]);
+    assert_eq!(
+        model.record(U, &tokens(1), 0).unwrap().overage,
+        [over("soft", "user:1", 3), over("shadow", "user:1", 3)]
+    );
     assert_eq!(model.afford(U, TOKENS, 0), Ok(None), "only hard budgets bound what one can afford");
     let usage = model.usage(U, 0).unwrap();
     assert_eq!(usage.iter().map(|u| u.status).collect::<Vec<_>>(), [Status::Over, Status::Over, Status::Ok]);
@@ -158,25 +162,25 @@ fn reservations_hold_then_settle_once() {
     let hold = model.reserve(U, &tokens(60), 0).unwrap().hold;
     assert_eq!(figures(&model, U, 0), [(0, 60)]);
     assert_eq!(refusal(model.try_charge(U, &tokens(41), 0))[0].held, 60);
-    let settled = model.commit(hold, &tokens(25), false).unwrap();
-    assert_eq!((settled.outcome, settled.replayed, settled.overage.len()), (Outcome::Committed, false, 0));
+    let settled = model.commit(hold, &tokens(25), false, 0).unwrap();
+    assert_eq!((settled.replayed, settled.overage.len()), (false, 0));
     assert_eq!(settled.amounts, [(TOKENS.to_string(), 25)]);
     assert_eq!(figures(&model, U, 0), [(25, 0)]);
-    assert!(model.commit(hold, &tokens(25), false).unwrap().replayed);
-    assert_eq!(model.commit(hold, &tokens(26), false), Err(Error::Conflict));
-    assert_eq!(model.release(hold), Err(Error::AlreadySettled));
+    assert!(model.commit(hold, &tokens(25), false, 0).unwrap().replayed);
+    assert_eq!(model.commit(hold, &tokens(26), false, 0), Err(Error::Conflict));
+    assert_eq!(model.release(hold, 0), Err(Error::AlreadySettled));
     assert_eq!(model.try_extend(hold, &tokens(1), 0), Err(Error::AlreadySettled));
 
     let hold = model.reserve(U, &tokens(75), 0).unwrap().hold;
-    assert_eq!(model.release(hold).unwrap().outcome, Outcome::Released);
-    assert_eq!(model.release(hold), Err(Error::AlreadyReleased));
-    assert_eq!(model.commit(hold, &tokens(75), false), Err(Error::AlreadyReleased));
+    model.release(hold, 0).unwrap();
+    assert_eq!(model.release(hold, 0), Err(Error::AlreadyReleased));
+    assert_eq!(model.commit(hold, &tokens(75), false, 0), Err(Error::AlreadyReleased));
     assert_eq!(figures(&model, U, 0), [(25, 0)]);
 
     let hold = model.reserve(U, &tokens(75), 0).unwrap().hold;
-    let settled = model.commit(hold, &tokens(80), false).unwrap();
+    let settled = model.commit(hold, &tokens(80), false, 0).unwrap();
     assert_eq!(settled.overage, [over("day", "user:1", 5)], "charged in full");
-    assert_eq!(model.commit(hold, &tokens(80), true).unwrap().overage, settled.overage, "the same receipt");
+    assert_eq!(model.commit(hold, &tokens(80), true, 0).unwrap().overage, settled.overage, "the same receipt");
     assert_eq!(figures(&model, U, 0), [(105, 0)]);
 }
 
@@ -185,11 +189,11 @@ fn what_a_settlement_does_not_name_is_as_reserved_and_what_was_not_held_counts_f
     let usd = Limit { resource: "usd".into(), ..limit("usd", "user", Window::Day, Hard, Some(100)) };
     let mut model = Model::new(policy(vec![limit("day", "user", Window::Day, Hard, Some(100)), usd]));
     let hold = model.reserve(U, &tokens(40), 0).unwrap().hold;
-    let settled = model.commit(hold, &[("usd", 7)], false).unwrap();
+    let settled = model.commit(hold, &[("usd", 7)], false, 0).unwrap();
     assert_eq!(settled.amounts, [(TOKENS.to_string(), 40), ("usd".to_string(), 7)]);
     assert_eq!(figures(&model, U, 0), [(40, 0), (7, 0)]);
     let hold = model.reserve(U, &[(TOKENS, 10), ("usd", 10)], 0).unwrap().hold;
-    model.commit(hold, &[(TOKENS, 5), ("usd", 15)], true).unwrap();
+    model.commit(hold, &[(TOKENS, 5), ("usd", 15)], true, 0).unwrap();
     assert_eq!(figures(&model, U, 0), [(50, 0), (22, 0)], "at least gives nothing back");
 }
 
@@ -203,8 +207,8 @@ fn dropped_holds_are_released_unless_dispatched() {
             model.observe(hold, &tokens(seen)).unwrap();
             model.observe(hold, &tokens(1)).unwrap();
         }
-        model.drop_hold(hold).unwrap();
-        assert!(model.drop_hold(hold).is_err());
+        model.drop_hold(hold, 0).unwrap();
+        assert!(model.drop_hold(hold, 0).is_err());
         figures(&model, U, 0)[0]
     };
     assert_eq!([drop(None), drop(Some(4)), drop(Some(14))], [(0, 0), (10, 0), (25, 0)]);
@@ -215,11 +219,11 @@ fn a_late_settlement_changes_its_own_window_only() {
     let mut model = daily(100);
     let [late, later, freed] = [30, 20, 10].map(|amount| model.reserve(U, &tokens(amount), DAY - 1).unwrap().hold);
     model.try_charge(U, &tokens(100), DAY).unwrap();
-    model.release(freed).unwrap();
-    model.commit(late, &tokens(5), false).unwrap();
+    model.release(freed, 0).unwrap();
+    model.commit(late, &tokens(5), false, 0).unwrap();
     assert_eq!(figures(&model, U, DAY), [(100, 0)]);
     assert_eq!(model.charged_in("day", "user:1", 0), 25);
-    let settled = model.commit(later, &tokens(120), false).unwrap();
+    let settled = model.commit(later, &tokens(120), false, 0).unwrap();
     assert_eq!((settled.overage, settled.late), (vec![over("day", "user:1", 25)], true));
     assert_eq!((model.charged_in("day", "user:1", 0), model.charged_in("day", "user:1", DAY)), (125, 100));
     assert!(model.check(U, DAY).is_err());
@@ -271,7 +275,7 @@ fn a_hold_of_0_settles_in_the_window_that_admitted_it() {
     let mut model = daily(10);
     model.try_charge(U, &tokens(9), 0).unwrap();
     let hold = model.reserve(U, &tokens(0), DAY).unwrap().hold;
-    assert_eq!(model.commit(hold, &tokens(12), false).unwrap().overage, [over("day", "user:1", 2)]);
+    assert_eq!(model.commit(hold, &tokens(12), false, 0).unwrap().overage, [over("day", "user:1", 2)]);
     assert_eq!((model.charged_in("day", "user:1", 0), model.charged_in("day", "user:1", DAY)), (9, 12));
     assert!(model.check(U, DAY).is_err());
     assert_eq!(figures(&model, U, DAY), [(12, 0)]);
@@ -279,7 +283,7 @@ fn a_hold_of_0_settles_in_the_window_that_admitted_it() {
     let mut model = daily(10);
     let hold = model.reserve(U, &tokens(0), 0).unwrap().hold;
     model.try_charge(U, &tokens(1), DAY).unwrap();
-    model.commit(hold, &tokens(4), false).unwrap();
+    model.commit(hold, &tokens(4), false, 0).unwrap();
     assert_eq!((model.charged_in("day", "user:1", 0), model.charged_in("day", "user:1", DAY)), (4, 1));
 }
 
@@ -291,7 +295,7 @@ fn an_extension_belongs_to_the_window_that_admits_it() {
         let hold = model.reserve(U, &tokens(40), 0).unwrap().hold;
         model.try_extend(hold, &tokens(30), DAY).unwrap();
         model.try_extend(hold, &tokens(0), 2 * DAY).unwrap();
-        model.commit(hold, &tokens(actual), false).unwrap().overage
+        model.commit(hold, &tokens(actual), false, 0).unwrap().overage
     };
     assert_eq!(extended(&mut model.clone(), 70).len(), 0);
     for (actual, expected) in [(25, [25, 0, 0]), (55, [40, 15, 0]), (90, [40, 50, 0])] {
@@ -306,7 +310,7 @@ fn an_extension_belongs_to_the_window_that_admits_it() {
     let hold = same_window.reserve(U, &tokens(40), 0).unwrap().hold;
     same_window.try_extend(hold, &tokens(60), 0).unwrap();
     assert_eq!(
-        same_window.commit(hold, &tokens(101), false).unwrap().overage,
+        same_window.commit(hold, &tokens(101), false, 0).unwrap().overage,
         [over("day", "user:1", 1)],
         "named once"
     );
@@ -316,7 +320,7 @@ fn an_extension_belongs_to_the_window_that_admits_it() {
     model.try_extend(hold, &tokens(60), 0).unwrap();
     assert_eq!(figures(&model, U, 0), [(0, 100)]);
     model.try_extend(hold, &tokens(0), 0).unwrap();
-    model.release(hold).unwrap();
+    model.release(hold, 0).unwrap();
     assert_eq!(charged(&model), [0, 0, 0]);
 }
 
@@ -330,7 +334,7 @@ fn saturated_counts_stay_until_the_window_ends() {
     let last = model.try_charge(U, &tokens(1), 0).unwrap();
     assert_eq!(last.over, [over("minute", "user:1", u64::MAX - 10)]);
     assert_eq!(figures(&model, U, 0), [(u64::MAX, 0)], "nobody knows any more what of it is held");
-    model.release(hold).unwrap();
+    model.release(hold, 0).unwrap();
     assert_eq!(figures(&model, U, 0), [(u64::MAX, 0)]);
     assert_eq!(model.charged_in("minute", "user:1", 0), u64::MAX);
     let usage = &model.usage(U, 0).unwrap()[0];
@@ -344,7 +348,7 @@ fn saturated_counts_stay_until_the_window_ends() {
     assert!(lifetime.try_charge(U, &tokens(1), 0).is_err());
     lifetime.record(U, &tokens(u64::MAX), 0).unwrap();
     let hold = lifetime.reserve(&["user:2"], &tokens(5), 0).unwrap().hold;
-    lifetime.commit(hold, &tokens(u64::MAX), false).unwrap();
+    lifetime.commit(hold, &tokens(u64::MAX), false, 0).unwrap();
     assert_eq!(figures(&lifetime, &["user:1", "user:2"], 0), [(u64::MAX, 0), (u64::MAX, 0)]);
 }
 
@@ -389,13 +393,13 @@ fn holds_of_a_renumbered_window_give_nothing_back() {
     assert!(model.check_amount(U, &tokens(2), 0).is_err());
     assert_eq!(figures(&model, U, 0), [(9, 0)], "4 + 2 + 3 were held in day 9 and are used in day 1");
     assert_eq!(model.charged_in("day", "user:1", 9 * DAY), 0);
-    model.commit(less, &tokens(1), false).unwrap();
+    model.commit(less, &tokens(1), false, 0).unwrap();
     assert_eq!(figures(&model, U, 0), [(9, 0)], "1 instead of 4 would give back 3");
-    let settled = model.commit(more, &tokens(5), false).unwrap();
+    let settled = model.commit(more, &tokens(5), false, 0).unwrap();
     assert_eq!((settled.overage, settled.late), (vec![over("day", "user:1", 2)], false));
     assert_eq!(figures(&model, U, 0), [(12, 0)], "5 instead of 2 adds 3 to the 9");
     model.try_charge(U, &tokens(5), 2 * DAY).unwrap();
-    model.release(freed).unwrap();
+    model.release(freed, 0).unwrap();
     assert_eq!(figures(&model, U, 2 * DAY), [(5, 0)], "a newer window is left alone");
     assert_eq!(model.charged_in("day", "user:1", DAY), 12);
 }
@@ -420,7 +424,7 @@ fn a_clock_that_comes_back_twice() {
         [5, 6, 7, 11, 20].map(|day| model.repeats("day", "user:1", day * DAY)),
         [false, false, false, true, true]
     );
-    model.release(hold).unwrap();
+    model.release(hold, 0).unwrap();
     assert_eq!(figures(&model, U, 2 * DAY), [(6, 0)]);
 
     // A number that was given up is used again: holds made under it now are found there, not where the old window went.
@@ -432,7 +436,7 @@ fn a_clock_that_comes_back_twice() {
         model.record(U, &tokens(1), 20 * DAY).unwrap();
         refusal(model.try_charge(U, &tokens(10), day * DAY));
         let hold = model.reserve(U, &tokens(1), day * DAY).unwrap().hold;
-        model.release(hold).unwrap();
+        model.release(hold, 0).unwrap();
         assert_eq!(figures(&model, U, day * DAY)[0].1, 0);
         assert!(model.repeats("day", "user:1", 0), "day 20 began twice");
     }
@@ -485,7 +489,7 @@ fn afford_is_the_least_that_any_hard_budget_leaves() {
     );
     assert_eq!(refusal(model.reserve_up_to(U, TOKENS, 0, 5, DAY))[0].requested, 0);
     assert_eq!(refusal(model.reserve_up_to(U, TOKENS, 9, 5, DAY))[0].requested, 5, "no more than is wanted");
-    model.commit(reserved.hold, &tokens(60), false).unwrap();
+    model.commit(reserved.hold, &tokens(60), false, 0).unwrap();
     assert_eq!(model.afford(U, TOKENS, DAY), Ok(Some(0)));
 }
 
@@ -497,7 +501,7 @@ fn usage_outlives_policies() {
     assert_eq!(figures(&model, U, 0), [(0, 0)]);
     model.try_extend(hold, &tokens(5), 0).unwrap();
     assert_eq!(figures(&model, U, 0), [(0, 5)]);
-    model.commit(hold, &tokens(62), false).unwrap();
+    model.commit(hold, &tokens(62), false, 0).unwrap();
     assert_eq!((figures(&model, U, 0), model.charged_in("day", "user:1", 0)), (vec![(2, 0)], 60));
     model.set_policy(policy(vec![limit("day", "user", Window::Day, Soft, Some(10))]));
     assert_eq!(model.usage(U, 0).unwrap()[0].status, Status::Over);
@@ -514,11 +518,11 @@ fn an_actual_may_name_what_the_policies_of_the_hold_declare() {
     model.try_extend(extended, &[("usd", 1)], 0).unwrap();
     model.set_policy(without_usd());
     let unknown = Err(Error::UnknownResource("usd".into()));
-    assert_eq!(model.commit(plain, &[("usd", 1)], false), unknown);
-    let amounts = model.commit(extended, &[("usd", 3)], false).unwrap().amounts;
+    assert_eq!(model.commit(plain, &[("usd", 1)], false, 0), unknown);
+    let amounts = model.commit(extended, &[("usd", 3)], false, 0).unwrap().amounts;
     assert_eq!(amounts, [(TOKENS.to_string(), 2), ("usd".to_string(), 3)]);
-    model.release(plain).unwrap();
-    assert_eq!(model.commit(plain, &[("usd", 1)], false), unknown, "also of a hold that is settled");
+    model.release(plain, 0).unwrap();
+    assert_eq!(model.commit(plain, &[("usd", 1)], false, 0), unknown, "also of a hold that is settled");
 }
 
 #[test]
@@ -527,15 +531,27 @@ fn a_budget_is_reported_as_over_once_and_as_it_stands() {
     let hold = model.reserve(U, &tokens(40), 0).unwrap().hold;
     model.try_extend(hold, &tokens(30), 0).unwrap();
     model.record(U, &tokens(50), 0).unwrap();
-    assert_eq!(model.commit(hold, &tokens(45), false).unwrap().overage, [], "50 + 45 fit, though 50 + 40 + 30 did not");
+    assert_eq!(
+        model.commit(hold, &tokens(45), false, 0).unwrap().overage,
+        [],
+        "50 + 45 fit, though 50 + 40 + 30 did not"
+    );
 
     let mut model = daily(100);
     let hold = model.reserve(U, &tokens(40), 0).unwrap().hold;
     model.record(U, &tokens(70), 0).unwrap();
     model.try_extend(hold, &tokens(30), DAY).unwrap();
     let mut spent = model.clone();
-    assert_eq!(spent.commit(hold, &tokens(70), false).unwrap().overage, [over("day", "user:1", 10)], "day 0 has 110");
-    assert_eq!(model.commit(hold, &tokens(145), false).unwrap().overage, [over("day", "user:1", 5)], "day 1 has 105");
+    assert_eq!(
+        spent.commit(hold, &tokens(70), false, 0).unwrap().overage,
+        [over("day", "user:1", 10)],
+        "day 0 has 110"
+    );
+    assert_eq!(
+        model.commit(hold, &tokens(145), false, 0).unwrap().overage,
+        [over("day", "user:1", 5)],
+        "day 1 has 105"
+    );
 }
 
 /// Invariant: at rest what is charged is what is used and held, no hard budget is over by admissions, refusals leave no trace, and the
@@ -574,7 +590,7 @@ fn random_calls_keep_the_books() {
                     let (hold, amount) = open.swap_remove(next(open.len() as u64) as usize);
                     let actual = next(amount + 1);
                     spent += actual;
-                    model.commit(hold, &tokens(actual), false).unwrap();
+                    model.commit(hold, &tokens(actual), false, 0).unwrap();
                 }
                 _ => {}
             }
@@ -584,4 +600,91 @@ fn random_calls_keep_the_books() {
             assert!(usage.iter().all(|u| u.used + u.held <= u.max.unwrap()), "seed {seed} step {step}");
         }
     }
+}
+
+#[test]
+fn what_each_sub_interval_of_a_rolling_window_charged_leaves_in_its_own_time() {
+    // Sub-intervals of a second.
+    let rolling = Window::Rolling { seconds: 60 };
+    let mut model = Model::new(policy(vec![limit("rolling", "user", rolling, Hard, Some(100))]));
+    let second = 1_000_000;
+    model.try_charge(U, &tokens(60), 0).unwrap();
+    let hold = model.reserve(U, &tokens(30), 10 * second).unwrap().hold;
+    assert_eq!(figures(&model, U, 60 * second), [(60, 30)]);
+    let retry = |model: &mut Model, amount| refusal(model.try_charge(U, &tokens(amount), 12 * second))[0].retry;
+    assert_eq!([20, 70, 71, 101].map(|amount| retry(&mut model, amount)), {
+        [Retry::At(61 * second), Retry::At(61 * second), Retry::At(71 * second), Retry::Never]
+    });
+    assert_eq!(figures(&model, U, 61 * second), [(0, 30)]);
+    model.commit(hold, &tokens(50), false, 0).unwrap();
+    assert_eq!(figures(&model, U, 61 * second), [(50, 0)], "in the hold's own sub-interval");
+    model.try_charge(U, &tokens(100), 71 * second).unwrap();
+    assert_eq!(figures(&model, U, 20 * second), [(100, 0)], "an older time uses the later one");
+}
+
+#[test]
+fn a_window_from_first_use_begins_with_a_charge() {
+    let first_use = Window::FirstUse { seconds: 60 };
+    let mut model = Model::new(policy(vec![limit("first", "user", first_use, Hard, Some(100))]));
+    let minute = 60_000_000;
+    assert_eq!(refusal(model.try_charge(U, &tokens(101), 0))[0].window_end, None);
+    model.try_charge(U, &tokens(100), 7_700).unwrap();
+    assert_eq!(refusal(model.try_charge(U, &tokens(1), minute))[0].retry, Retry::At(minute + 7_000));
+    assert_eq!(figures(&model, U, minute + 7_000), [(0, 0)]);
+    model.try_charge(U, &tokens(100), 9 * minute).unwrap();
+    let [violation] = &refusal(model.try_charge(U, &tokens(1), 2 * minute))[..] else { panic!() };
+    assert_eq!(violation.retry, Retry::At(3 * minute), "a clock that came back from a jump: it begins again");
+}
+
+#[test]
+fn a_hold_with_a_time_to_live_is_settled_when_somebody_looks_and_may_be_committed_afterwards() {
+    let mut model = daily(100);
+    let kept = |model: &mut Model| model.reserve_for(U, &tokens(60), 10, 0).unwrap().hold;
+    let (released, charged) = (kept(&mut model.clone()), kept(&mut model));
+    model.dispatched(charged).unwrap();
+    model.observe(charged, &tokens(70)).unwrap();
+    assert_eq!((model.renew(charged, 20, 9), model.sweep(28), model.kept()), (Ok(()), 0, 1));
+    assert_eq!(refusal(model.try_charge(U, &tokens(41), 29))[0].used, 70, "it expired first");
+    assert_eq!([model.release(charged, 29), model.renew(charged, 9, 29)], [Err(Error::Expired), Err(Error::Expired)]);
+    let settled = model.commit(charged, &tokens(40), false, 29).unwrap();
+    assert!(settled.late && model.commit(charged, &tokens(40), false, 29).unwrap().replayed);
+    assert_eq!(figures(&model, U, 29), [(40, 0)]);
+    assert_eq!((released, model.sweep(29 + DAY), model.kept()), (charged, 0, 0));
+}
+
+#[test]
+fn ids_splits_and_refunds() {
+    let mut model = daily(100);
+    let reserve = |model: &mut Model, amount, at| model.reserve_with_id(U, "r", &tokens(amount), 10, at);
+    let (reserved, replayed) = reserve(&mut model, 60, 0).unwrap();
+    assert_eq!((reserve(&mut model, 60, 1).map(|(again, _)| again.hold), replayed), (Ok(reserved.hold), false));
+    assert_eq!(reserve(&mut model, 61, 1).unwrap_err(), Error::Conflict);
+    let part = model.split(reserved.hold, &tokens(20)).unwrap();
+    assert_eq!(model.split(part, &tokens(21)), Err(Error::TooMuch { resource: TOKENS.into(), there: 20 }));
+    let settled = model.commit(part, &tokens(25), false, 1).unwrap();
+    assert_eq!(figures(&model, U, 1), [(25, 40)]);
+    assert!(matches!(model.refund(settled.receipt, &tokens(26), 1), Err(Error::TooMuch { there: 25, .. })));
+    assert_eq!(model.refund(settled.receipt, &tokens(5), 1), Ok(()));
+    assert_eq!(model.refund(settled.receipt, &tokens(5), 1), Err(Error::Refunded));
+    assert_eq!(model.refund(settled.receipt, &tokens(5), 31 * DAY), Err(Error::TooOld));
+    assert_eq!(figures(&model, U, 10), [(20, 0)], "the rest has expired");
+    assert_eq!(reserve(&mut model, 60, 11).unwrap_err(), Error::AlreadySettled);
+    assert_eq!(model.resume("r", 11 + DAY), Err(Error::UnknownHold));
+}
+
+#[test]
+fn what_is_degraded_opens_or_closes_operations() {
+    let mut model = daily(10);
+    model.set_degraded(Component::Policy, true);
+    assert!(model.check_amount(U, &tokens(11), 0).unwrap().degraded);
+    assert!(model.record(U, &tokens(7), 0).unwrap().degraded);
+    assert_eq!(model.try_charge(U, &tokens(1), 0), Err(Error::Degraded(Component::Policy)));
+    let settings = Settings { check_open: false, reserve_open: true, record_open: false, ..Settings::default() };
+    let mut model = Model::with_settings(policy(vec![limit("day", "user", Window::Day, Hard, Some(10))]), settings);
+    model.set_degraded(Component::Store, true);
+    assert_eq!(model.check(U, 0), Err(Error::Degraded(Component::Store)));
+    assert_eq!(model.record(U, &tokens(7), 0), Err(Error::Degraded(Component::Store)));
+    assert_eq!(model.try_charge(U, &tokens(11), 0).unwrap().over, [over("day", "user:1", 1)]);
+    model.set_degraded(Component::Store, false);
+    refusal(model.try_charge(U, &tokens(1), 0));
 }

@@ -338,14 +338,12 @@ impl Meter {
             let before = if was_reset { before - self.take_forgiven(window, less) } else { before };
             return self.change_in(window, before, after);
         };
-        if let Some(more) = after.checked_sub(before) {
-            return rolling.settle(window, 0, more);
-        }
         // A rolling budget does not know which of its charges a reset took.
-        if !was_reset {
-            rolling.undo(window, before - after, Part::Used);
+        if was_reset && after < before {
+            Settled::Late { charged: None }
+        } else {
+            rolling.adjust(window, before, after)
         }
-        Settled::Late { charged: None }
     }
 
     /// Resets window `window`, as the engine's reset number `reset`; says what was charged before and after, or `None` when the window has ended.

@@ -273,6 +273,20 @@ impl<const SLOTS: usize> Rolling<SLOTS> {
         if added.is_ok() { Settled::Current { charged: self.charged() } } else { Settled::Late { charged: None } }
     }
 
+    /// Brings what `number` has charged, and nobody holds, from `before` to `after`.
+    pub(crate) fn adjust(&self, number: i64, before: u64, after: u64) -> Settled {
+        if after >= before {
+            return self.settle(number, 0, after - before);
+        }
+        match self.take(Part::Used, number, before - after) {
+            Some(taken) => {
+                self.lower(taken);
+                Settled::Current { charged: self.charged() }
+            }
+            None => Settled::Late { charged: None },
+        }
+    }
+
     /// Gives back at most `amount` of a part of what `number` charged, and returns how much: nothing if it has expired.
     ///
     /// [`Rolling::take_used`] may have taken a used amount already, and another one of its number would be given back in its stead. So a

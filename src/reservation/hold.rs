@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 
 use super::Actual;
 use super::error::{ExtendError, SettleError, SplitError};
-use super::parts::{Before, Overages, Part, Share, shared};
+use super::parts::{Before, Overages, Part, Share, each_once, shared};
 use crate::amount::Cost;
 use crate::charge::Windows;
 use crate::cost::{CostError, Usage};
@@ -271,13 +271,18 @@ impl Hold {
             self.note_settled();
             return Ok(());
         }
-        let state = self.wait_until(CHARGED | RELEASED);
-        Err(match state {
-            _ if state & LATE != 0 => SettleError::Committed,
-            _ if state & EXPIRED != 0 => SettleError::Expired,
-            _ if state & CHARGED != 0 => SettleError::Committed,
+        Err(self.settled_how())
+    }
+
+    /// How it was settled before, as whoever comes too late is told.
+    fn settled_how(&self) -> SettleError {
+        match self.wait_until(CHARGED | RELEASED) {
+            // Committed after it had expired.
+            state if state & LATE != 0 => SettleError::Committed,
+            state if state & EXPIRED != 0 => SettleError::Expired,
+            state if state & CHARGED != 0 => SettleError::Committed,
             _ => SettleError::Released,
-        })
+        }
     }
 
     /// Prolongs, or shortens, the time-to-live: from now on it is `ttl`. Nobody but the holder of this handle does.
@@ -293,12 +298,7 @@ impl Hold {
             return Ok(());
         }
         core.collect_overdue(now);
-        let state = self.wait_until(CHARGED | RELEASED);
-        Err(match state {
-            _ if state & EXPIRED != 0 => SettleError::Expired,
-            _ if state & CHARGED != 0 => SettleError::Committed,
-            _ => SettleError::Released,
-        })
+        Err(self.settled_how())
     }
 
     /// When the time-to-live runs out; `None` when it has none, or is settled.
@@ -482,9 +482,8 @@ impl Hold {
         for (part, before, after) in changes {
             late |= part.change(at, before, after, &mut overages);
         }
-        let overages = overages.into_iter().map(|(_, overage)| overage).collect();
         let resets = self.first.plan.core.resets.done();
-        Settlement { number: unique_number(), at, resets, charged, overages, late }
+        Settlement { number: unique_number(), at, resets, charged, overages: each_once(overages), late }
     }
 
     fn receipt(&self, settlement: &Settlement) -> Receipt {

@@ -10,6 +10,7 @@ use crate::meter::Settled;
 use crate::report::Overage;
 use crate::scope::Plan;
 use crate::time::Timestamp;
+use crate::window::Window;
 
 /// A hold that was admitted in one step.
 pub(super) struct Part {
@@ -26,8 +27,8 @@ pub(super) struct Share<'a> {
     pub(super) held: &'a Cost,
 }
 
-/// Overages, each with the number of the window that it is about.
-pub(super) type Overages = SmallVec<[(i64, Overage); 0]>;
+/// Overages, each with the window that it is about.
+pub(super) type Overages = SmallVec<[((Window, i64), Overage); 0]>;
 
 impl Part {
     /// Changes what this part has charged from `before` to `after`, resource by resource, at the instant `at`. Says whether a window had ended.
@@ -55,10 +56,10 @@ impl Part {
                 seat.tell_counted(&*self.plan.core, at, (window, charged), to.saturating_sub(from));
             }
             let overage = charged.and_then(|charged| self.plan.overage(index, window, charged));
-            // A budget is told of once; a later part may have given its window room again.
-            let told_anew = |earlier: &(i64, Overage)| overage.is_some() || earlier.0 == window;
-            overages.retain(|earlier| !(self.plan.is_about(index, &earlier.1) && told_anew(earlier)));
-            overages.extend(overage.map(|overage| (window, overage)));
+            // A later part may have given the window room again. A rolling budget counts all parts together.
+            let place = (seat.window, if seat.meter.has_several_words() { 0 } else { window });
+            overages.retain(|earlier| !(self.plan.is_about(index, &earlier.1) && earlier.0 == place));
+            overages.extend(overage.map(|overage| (place, overage)));
         }
         late
     }
@@ -76,6 +77,16 @@ impl Part {
             }
         }
     }
+}
+
+/// The overages of budgets that are over after all changes: each budget once, as the last of its windows says.
+pub(super) fn each_once(overages: Overages) -> SmallVec<[Overage; 0]> {
+    let mut told = SmallVec::<[Overage; 0]>::new();
+    for (_, overage) in overages {
+        told.retain(|earlier| (&earlier.limit, &earlier.subject) != (&overage.limit, &overage.subject));
+        told.push(overage);
+    }
+    told
 }
 
 /// What a part has charged so far, and whether it is held.

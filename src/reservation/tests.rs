@@ -67,6 +67,59 @@ fn a_dispatched_hold_that_expires_is_charged_and_reconciled_once_either_way() {
 }
 
 #[test]
+fn a_late_commit_in_a_rolling_window_tells_of_what_is_still_over() {
+    let rig = rig(Window::rolling(3_600).unwrap());
+    let hold = rig.scope.reserve_for(rig.tokens.of(1_000), TTL).unwrap();
+    hold.dispatched();
+    rig.pass(300);
+    rig.scope.record(rig.tokens.of(100)).unwrap();
+    rig.engine.sweep();
+    let receipt = hold.commit(rig.tokens.of(950)).unwrap();
+    assert_eq!(receipt.overages()[0].above, 50, "less than expiry charged, and more than there is room for");
+    assert_eq!(rig.used_and_held(), (1_050, 0));
+}
+
+#[test]
+fn a_rolling_budget_to_which_a_later_part_gave_room_is_not_told_of() {
+    let rig = rig(Window::rolling(3_600).unwrap());
+    let hold = rig.scope.reserve(rig.tokens.of(100)).unwrap();
+    rig.pass(600);
+    hold.try_extend(rig.tokens.of(900)).unwrap();
+    rig.scope.record(rig.tokens.of(300)).unwrap();
+    let receipt = hold.commit(rig.tokens.of(100)).unwrap();
+    assert_eq!((receipt.overages().len(), rig.used_and_held()), (0, (400, 0)));
+}
+
+/// The newer window is over for a moment, between the settlements of two parts; in the end only the older one is.
+#[test]
+fn an_older_windows_overage_is_told_of_when_the_newer_one_is_not_over() {
+    let rig = rig(Window::Hour);
+    let hold = rig.scope.reserve(rig.tokens.of(600)).unwrap();
+    rig.scope.record(rig.tokens.of(500)).unwrap();
+    rig.pass(3_600);
+    hold.try_extend(rig.tokens.of(100)).unwrap();
+    hold.try_extend(rig.tokens.of(900)).unwrap();
+    rig.scope.record(rig.tokens.of(300)).unwrap();
+    let receipt = hold.commit(rig.tokens.of(700)).unwrap();
+    assert_eq!(receipt.overages().iter().map(|overage| overage.above).collect::<Vec<_>>(), [100]);
+    assert_eq!(rig.used_and_held(), (400, 0));
+}
+
+#[test]
+fn a_limit_that_got_another_window_meanwhile_does_not_hide_the_overage_of_the_first() {
+    let rig = rig(Window::Day);
+    let hold = rig.scope.reserve(rig.tokens.of(10)).unwrap();
+    rig.scope.record(rig.tokens.of(1_000)).unwrap();
+    // Days from noon on: the window of this instant has the same number.
+    let noon = Window::Day.reset_at("12:00".parse().unwrap()).unwrap();
+    let limit = Limit::new("tokens", "agent", "tokens", noon, Cap::Max(1_000));
+    rig.engine.set_policy(Policy::builder().resource("tokens", Unit::Count).limit(limit).build().unwrap());
+    hold.try_extend(rig.tokens.of(10)).unwrap();
+    let receipt = hold.commit(rig.tokens.of(20)).unwrap();
+    assert_eq!(receipt.overages().iter().map(|overage| overage.above).collect::<Vec<_>>(), [10]);
+}
+
+#[test]
 fn a_hold_of_several_parts_expires_and_is_reconciled_whole() {
     let rig = rig(Window::Day);
     let hold = rig.scope.reserve_for(rig.tokens.of(100), TTL).unwrap();
@@ -124,6 +177,21 @@ fn ids_are_refused_once_settled_and_free_again_when_forgotten() {
     assert_eq!(reserve(400), Ok(false));
     assert_eq!(rig.used_and_held(), (0, 400));
     assert_eq!(rig.engine.resume(&"ghost".parse().unwrap()).err(), Some(UnknownHold));
+}
+
+#[test]
+fn a_handle_on_a_forgotten_hold_does_not_reach_the_next_one_with_its_id() {
+    let rig = rig(Window::Lifetime);
+    let reserve = || rig.scope.reserve_with_id("r1", TTL, rig.tokens.of(400)).unwrap();
+    let old = reserve();
+    old.release().unwrap();
+    rig.pass(24 * 3_600);
+    let new = reserve();
+    assert_eq!((old.renew(10 * TTL), old.expires_at()), (Err(SettleError::Released), None));
+    assert_eq!(new.expires_at(), Some(rig.clock.now().saturating_add(TTL)), "no other traffic prolongs it");
+    drop(old.attach());
+    rig.pass(300);
+    assert_eq!((rig.used_and_held(), new.is_open()), ((0, 0), false));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use encumber::{BudgetUsage, Scope, Timestamp};
 
 use super::drive::{Run, micros};
+use super::ledger::is_sliced;
 use super::script::{Party, Span};
 use super::words::{self, Answer, Budget, Receipt};
 
@@ -23,12 +24,13 @@ impl Run {
     /// Compares the windows that were the current ones before, and those that held the instant `ago`.
     pub(super) fn usage_at(&mut self, party: Party, ago: Span) -> Checked {
         let Some(scope) = self.scope(party)? else { return Ok(()) };
-        let Ok(now) = scope.usage() else { return Ok(()) };
+        let Ok(now) = self.engine_usage(&scope) else { return Ok(()) };
         let instants = now.iter().filter_map(|usage| usage.bounds).map(|bounds| bounds.start.as_micros() - 1);
         let instants = instants.chain([self.at() - micros(ago), self.at()]);
         let instants: Vec<i64> = instants.map(|at| at.max(self.earliest)).collect();
         for at in instants {
             let past = scope.usage_at(Timestamp::from_micros(at)).map_err(|error| error.to_string())?;
+            self.model.sweep(at.min(self.at()));
             same("the number of budgets", &past.len(), &now.len())?;
             for (past, now) in past.iter().zip(&now) {
                 self.same_past(past.as_ref(), now, at)?;
@@ -63,6 +65,7 @@ impl Run {
         self.make_room();
         match (scope.usage(), self.model.usage(subjects, self.at())) {
             (Ok(engine), Ok(model)) => {
+                engine.iter().try_for_each(|usage| self.open_holds(usage))?;
                 let engine: Vec<_> = engine.iter().map(words::usage).map(|usage| self.sure(usage)).collect();
                 let model: Vec<_> = model.into_iter().map(words::model_usage).map(|usage| self.sure(usage)).collect();
                 if engine == model {
@@ -107,15 +110,15 @@ impl Run {
         same("the refusal", &rows, &model_rows)
     }
 
-    /// Compares receipts. The engine does not know overages of forgotten windows; of an extended reservation
-    /// it goes by the cap of the last part, the model by that of each.
+    /// Compares receipts. The engine does not know overages of forgotten windows.
     pub(super) fn same_receipt(&self, index: usize, engine: &Receipt, model: &Receipt, replayed: bool) -> Checked {
         let held = &self.held[index];
         same("what is charged", &engine.charged, &model.charged)?;
         same("whether it is late", &engine.late, &model.late)?;
+        same("whether it is of an engine that is degraded", &engine.degraded, &model.degraded)?;
         // Of a rule's earlier window the model tells nothing more than the receipt.
         let is_of_another_window = engine.late && held.windows_changed != self.windows_changed;
-        if replayed || held.is_extended || is_of_another_window {
+        if replayed || is_of_another_window {
             return Ok(());
         }
         let may_miss = |(limit, subject): &Budget| {
@@ -123,7 +126,9 @@ impl Run {
                 let is_unknown = self.model.charged_in(limit, subject, at) == u64::MAX;
                 is_unknown || self.model.may_be_forgotten(limit, subject, at)
             };
-            self.repeats(limit, subject) || engine.late && held.holds.starts(limit, subject).all(is_unsure)
+            let mut starts = held.holds.starts(limit, subject);
+            let may_be_unsure = if held.is_extended { starts.any(is_unsure) } else { starts.all(is_unsure) };
+            self.repeats(limit, subject) || engine.late && !self.world.is_rolling(limit) && may_be_unsure
         };
         let told = |receipt: &Receipt| {
             let overages = receipt.overages.iter().filter(|(budget, _)| !may_miss(budget));
@@ -133,10 +138,16 @@ impl Run {
     }
 
     /// Contract §14.2: what is charged and not used is what open reservations hold.
-    pub(super) fn open_holds(&self, usage: &BudgetUsage, open: u128) -> Checked {
+    fn open_holds(&self, usage: &BudgetUsage) -> Checked {
         if usage.used == u64::MAX || self.repeats(&usage.limit, usage.subject.as_str()) {
             return Ok(());
         }
-        same(&format!("what is held of {usage:?}"), &u128::from(usage.held), &open)
+        let open = self.held.iter().filter(|held| held.handle.is_open());
+        let open = open.map(|held| held.holds.in_window(usage)).sum::<u128>();
+        let held = u128::from(usage.held);
+        if is_sliced(usage.window) {
+            return same(&format!("what is held of {usage:?}"), &held, &open);
+        }
+        if held > open { Err(format!("more is held than by open holds, which is {open}: {usage:?}")) } else { Ok(()) }
     }
 }

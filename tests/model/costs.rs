@@ -32,13 +32,13 @@ impl Run {
 
     /// What is left of a resource to the subjects; a small amount where nothing caps it.
     pub(super) fn room(&self, subjects: &[&str], resource: &str) -> u64 {
-        self.model.afford(subjects, resource, self.at()).ok().flatten().unwrap_or(7)
+        self.model.room(subjects, resource, self.at()).ok().flatten().unwrap_or(7)
     }
 
     /// What the reservation at `index` holds of a resource; a small amount when it does not name it.
     pub(super) fn holds_of(&self, index: usize, resource: &str) -> u64 {
         let place = RESOURCES.iter().position(|name| *name == resource).unwrap_or_default();
-        self.held[index].reservation.held().amount(self.resources[place]).unwrap_or(3)
+        self.held[index].handle.held().amount(self.resources[place]).unwrap_or(3)
     }
 }
 

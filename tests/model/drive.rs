@@ -2,16 +2,21 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
+use std::ops::Deref;
 use std::rc::Rc;
 
-use encumber::{Engine, ManualClock, Policy, Reservation, Resource, Scope, Subjects, Timestamp};
-use encumber_model::{HoldId, Model};
+use encumber::{
+    Admission, BudgetUsage, Component, DetachedHold, Engine, Hold, ManualClock, Policy, Reservation, ReserveError,
+    Resource, Scope, ScopeError, Subjects, Timestamp,
+};
+use encumber_model::{HoldId, Model, ReceiptId};
 
 use super::compare::{Checked, same};
 use super::costs::{Spelled, amount_of, resolved};
+use super::keep;
 use super::ledger::Holds;
 use super::script::{Ask, Change, Move, Party, Raw, Span, Step};
-use super::words::{self, Answer, Budget, Receipt};
+use super::words::{self, Answer, Receipt};
 use super::world::{RESOURCES, START_MICROS, SUBJECTS, WINDOWS_PER_RULE_MAX, World};
 
 /// The clock goes at most this far ahead of its start: what an engine tells apart reaches further.
@@ -20,6 +25,7 @@ const LATEST_MICROS: i64 = START_MICROS + 18 * 365 * DAY_MICROS;
 const BACK_MICROS: i64 = 250 * DAY_MICROS;
 const DAY_MICROS: i64 = 86_400_000_000;
 const HOLDS_MAX: usize = 12;
+const IDS: [&str; 4] = ["a", "b", "c", "d"];
 /// How often something happened in runs.
 pub(crate) type Tally = BTreeMap<&'static str, u64>;
 
@@ -61,11 +67,32 @@ fn told(head: Raw, log: &[(Timestamp, Option<Step>)]) -> String {
     text
 }
 
+/// The engine's handle on a hold.
+#[allow(clippy::large_enum_variant, reason = "a few of them, in tests")]
+pub(super) enum Handle {
+    /// Dropping it settles the hold.
+    Owned(Reservation),
+    Detached(DetachedHold),
+}
+
+impl Deref for Handle {
+    type Target = Hold;
+
+    fn deref(&self) -> &Hold {
+        match self {
+            Self::Owned(reservation) => reservation,
+            Self::Detached(hold) => hold,
+        }
+    }
+}
+
 /// A reservation on both sides.
 pub(super) struct Held {
-    pub(super) reservation: Reservation,
+    pub(super) handle: Handle,
     pub(super) id: HoldId,
     pub(super) subjects: u8,
+    /// What it was asked for with, under an id of the caller's.
+    asked: Option<Asked>,
     pub(super) holds: Holds,
     pub(super) is_extended: bool,
     pub(super) committed: Option<(Spelled, bool)>,
@@ -82,6 +109,7 @@ pub(super) struct Run {
     pub(super) resources: [Resource; RESOURCES.len()],
     pub(super) scopes: HashMap<u8, Rc<Scope>>,
     pub(super) held: Vec<Held>,
+    pub(super) receipts: Vec<(encumber::Receipt, ReceiptId)>,
     pub(super) before_jump: Option<i64>,
     /// Instants before this one are not asked about.
     pub(super) earliest: i64,
@@ -97,7 +125,8 @@ impl Run {
     fn new(head: Raw) -> Self {
         let world = World::read(head);
         let clock = ManualClock::at(Timestamp::from_micros(START_MICROS));
-        let engine = Engine::builder(policy(&World::with_all(0))).clock(&clock).build();
+        let settings = keep::settings(head);
+        let engine = keep::set_up(Engine::builder(policy(&World::with_all(0))).clock(&clock), settings).build();
         let is_premade = head[7] & 1 == 0;
         for choice in 0..if is_premade { WINDOWS_PER_RULE_MAX } else { 0 } {
             engine.set_policy(policy(&World::with_all(choice)));
@@ -106,7 +135,7 @@ impl Run {
         engine.set_policy(policy(&world));
         let resources = RESOURCES.map(|name| engine.resource(name).expect("declared at first"));
         Self {
-            model: Model::new(world.model()),
+            model: Model::with_settings(world.model(), settings),
             log: Vec::new(),
             world,
             clock,
@@ -114,6 +143,7 @@ impl Run {
             resources,
             scopes: HashMap::new(),
             held: Vec::new(),
+            receipts: Vec::new(),
             before_jump: None,
             earliest: START_MICROS - BACK_MICROS,
             is_premade,
@@ -123,15 +153,29 @@ impl Run {
     }
 
     fn step(&mut self, step: &Step) -> Checked {
+        self.make(step)?;
+        same("how many holds are kept", &self.engine.holds(), &(self.model.kept() as u64))
+    }
+
+    fn make(&mut self, step: &Step) -> Checked {
         match step {
             Step::Ask { scope, ask, wait } => self.ask(*scope, ask, *wait),
             Step::Settle { .. } if self.held.is_empty() => Ok(()),
             Step::Settle { hold, settle } => self.settle(usize::from(*hold) % self.held.len(), settle),
-            Step::UsageAt { scope, ago } => self.usage_at(*scope, *ago),
-            Step::Time(to) => {
-                self.travel(*to);
+            Step::Refund { .. } if self.receipts.is_empty() => Ok(()),
+            Step::Refund { receipt, costs } => self.refund(usize::from(*receipt) % self.receipts.len(), costs),
+            Step::Sweep => same("how many expired", &self.engine.sweep().expired, &self.model.sweep(self.at())),
+            Step::Degrade { store, degraded } => {
+                let (engine, model) = match store {
+                    true => (Component::Store, encumber_model::Component::Store),
+                    false => (Component::Policy, encumber_model::Component::Policy),
+                };
+                self.engine.set_degraded(engine, *degraded);
+                self.model.set_degraded(model, *degraded);
                 Ok(())
             }
+            Step::UsageAt { scope, ago } => self.usage_at(*scope, *ago),
+            Step::Time(to) => self.travel(*to),
             Step::Policy { rule, change } => {
                 self.windows_changed += u32::from(matches!(change, Change::Window(_)));
                 self.world.change(*rule, *change);
@@ -170,6 +214,10 @@ impl Run {
             Ask::CheckCost(costs) => Asked::CheckCost(self.spelled(costs, room)),
             Ask::Charge(costs) => Asked::Charge(self.spelled(costs, room)),
             Ask::Reserve(costs) => Asked::Reserve(self.spelled(costs, room)),
+            Ask::ReserveFor { costs, ttl_micros } => Asked::ReserveFor(self.spelled(costs, room), *ttl_micros),
+            Ask::ReserveWithId { id, costs, ttl_micros } => {
+                Asked::ReserveWithId(IDS[usize::from(*id)], self.spelled(costs, room), *ttl_micros)
+            }
             Ask::ReserveUpTo { resource, min, want } => {
                 let index = usize::from(*resource);
                 let room = self.room(subjects, RESOURCES[index]);
@@ -182,91 +230,182 @@ impl Run {
     /// Asks both sides for an admission and compares what they say.
     fn admission(&mut self, scope: &Rc<Scope>, bits: u8, asked: &Asked) -> Result<Answer, String> {
         let (subjects, at) = (texts(bits), self.at());
-        let before: Vec<_> = scope.usage().iter().flatten().map(words::usage).collect();
-        let budgets: Vec<Budget> = before.iter().map(|usage| usage.budget.clone()).collect();
-        let mut hold = None;
+        // Looking collects holds whose time has run out, so only sometimes.
+        let looks = self.log.len().is_multiple_of(2);
+        let before = if looks { self.engine_usage(scope).unwrap_or_default() } else { Vec::new() };
         let (engine, model) = match asked {
-            Asked::Check => (scope.check(), self.model.check(&subjects, at)),
+            Asked::Check => (scope.check().map_err(ReserveError::from), self.model.check(&subjects, at)),
             Asked::CheckCost(cost) => {
-                (scope.check_cost(&cost.engine), self.model.check_amount(&subjects, &cost.model, at))
+                let model = self.model.check_amount(&subjects, &cost.model, at);
+                (scope.check_cost(&cost.engine).map_err(ReserveError::from), model)
             }
             Asked::Charge(cost) => {
-                (scope.try_charge(cost.engine.clone()), self.model.try_charge(&subjects, &cost.model, at))
+                let engine = scope.try_charge(cost.engine.clone()).map_err(ReserveError::from);
+                (engine, self.model.try_charge(&subjects, &cost.model, at))
             }
             Asked::Reserve(cost) => {
-                let engine = scope.reserve(cost.engine.clone());
+                let engine = scope.reserve(cost.engine.clone()).map(Handle::Owned);
                 let model = self.model.reserve(&subjects, &cost.model, at);
-                hold = engine.as_ref().ok().zip(model.as_ref().ok()).map(|(_, model)| (model.hold, cost.model.clone()));
-                let admission = engine.as_ref().map(|hold| hold.admission()).map_err(Clone::clone);
-                self.keep(engine.ok(), hold.as_ref().map(|(id, _)| *id), bits);
-                (admission, model.map(|reserved| reserved.admission))
+                self.keep(engine.map_err(ReserveError::from), model, bits)
+            }
+            Asked::ReserveFor(cost, ttl) => {
+                let engine = scope.reserve_for(cost.engine.clone(), keep::duration(*ttl)).map(Handle::Owned);
+                let model = self.model.reserve_for(&subjects, &cost.model, *ttl, at);
+                self.keep(engine.map_err(ReserveError::from), model, bits)
+            }
+            Asked::ReserveWithId(id, cost, ttl) => {
+                let engine = scope.reserve_with_id(*id, keep::duration(*ttl), cost.engine.clone());
+                let model = self.model.reserve_with_id(&subjects, id, &cost.model, *ttl, at);
+                if let (Ok(engine), Ok((model, replayed))) = (&engine, &model) {
+                    same("whether the hold was there", &engine.is_replayed(), replayed)?;
+                    if *replayed {
+                        return self.replayed(scope, engine, model.hold, &before);
+                    }
+                }
+                self.keep(engine.map(Handle::Detached), model.map(|(reserved, _)| reserved), bits)
             }
             Asked::ReserveUpTo { resource, min, want } => {
                 let name = RESOURCES[*resource];
                 let engine = scope.reserve_up_to(self.resources[*resource], *min, *want);
                 let model = self.model.reserve_up_to(&subjects, name, *min, *want, at);
-                if let (Ok(engine), Ok((model, amount))) = (&engine, &model) {
+                if let (Ok(engine), Ok((_, amount))) = (&engine, &model) {
                     same("the amount held", &engine.held().amount(self.resources[*resource]), &Some(*amount))?;
-                    hold = Some((model.hold, vec![(name, *amount)]));
                 }
-                let admission = engine.as_ref().map(|hold| hold.admission()).map_err(Clone::clone);
-                self.keep(engine.ok(), hold.as_ref().map(|(id, _)| *id), bits);
-                (admission, model.map(|(reserved, _)| reserved.admission))
+                let engine = engine.map(Handle::Owned).map_err(ReserveError::from);
+                self.keep(engine, model.map(|(reserved, _)| reserved), bits)
             }
         };
-        let refusal = engine.as_ref().err().and_then(encumber::ChargeError::refusal).map(encumber::Refusal::retry);
+        let refusal = engine.as_ref().err().and_then(ReserveError::refusal).map(encumber::Refusal::retry);
+        let is_reserved = engine.is_ok() && asked.reserves();
+        let expired_above = self.model.expired_above();
+        let usage = if engine.is_ok() { self.engine_usage(scope).unwrap_or_default() } else { Vec::new() };
+        let budgets: Vec<_> = usage.iter().map(|usage| words::usage(usage).budget).collect();
         let engine = match engine {
             Ok(admission) => words::admitted(admission, &budgets),
-            Err(error) => words::charge_error(&error),
+            Err(error) => words::reserve_error(&error),
         };
         let model = model.as_ref().map_or_else(words::model_error, words::model_admitted);
         self.same_answer(&engine, &model)?;
+        self.count_answer(&engine, asked, refusal);
         if let Answer::Refused(rows) = &engine {
-            let ends = |row: &words::Row| before.iter().find(|usage| usage.budget == row.budget)?.bounds;
-            if rows.iter().any(|row| row.resets_at < ends(row).map(|(_, end)| end)) {
-                self.count("renumbered");
+            self.after_refusal(scope, rows, &before)?;
+        }
+        if let Answer::Admitted { .. } = &engine
+            && is_reserved
+        {
+            let last = self.held.last_mut().ok_or("a reservation that was not kept")?;
+            let held = last.handle.held();
+            let resources = self.resources;
+            let amount = |name: &str| {
+                let place = RESOURCES.iter().position(|known| *known == name)?;
+                held.amount(resources[place])
+            };
+            last.holds.admit(&usage, amount);
+            last.asked = matches!(asked, Asked::ReserveWithId(..)).then(|| asked.clone());
+            if self.model.expired_above() == expired_above {
+                self.within_max(&usage, amount)?;
             }
         }
-        self.count(match (&engine, asked) {
-            (Answer::Admitted { over, would_refuse }, _) if !over.is_empty() || !would_refuse.is_empty() => "told",
-            (Answer::Admitted { .. }, Asked::Charge(_)) => "charged",
-            (Answer::Admitted { .. }, _) => "admitted",
-            (Answer::Refused(_), _) => match refusal {
-                Some(encumber::Retry::At(_)) => "refused until",
-                Some(encumber::Retry::Unknown) => "refused until others end",
-                _ => "refused for good",
-            },
-            _ => "unknown",
-        });
-        if let (Answer::Admitted { .. }, Some(cost)) = (&engine, asked.taken(hold.as_ref().map(|(_, cost)| &**cost))) {
-            self.within_max(scope, &cost)?;
-        }
-        if let Some((_, cost)) = hold {
-            let usage = scope.usage().map_err(|error| error.to_string())?;
-            let last = self.held.last_mut().ok_or("a reservation that was not kept")?;
-            last.holds.admit(&usage, |resource| amount_of(&cost, resource));
+        if let (Answer::Admitted { .. }, Asked::Charge(cost)) = (&engine, asked)
+            && self.model.expired_above() == expired_above
+        {
+            self.within_max(&usage, |resource| amount_of(&cost.model, resource))?;
         }
         Ok(engine)
     }
 
-    fn keep(&mut self, reservation: Option<Reservation>, id: Option<HoldId>, subjects: u8) {
-        let (Some(reservation), Some(id)) = (reservation, id) else { return };
-        self.held.push(Held {
-            reservation,
-            id,
-            subjects,
-            holds: Holds::default(),
-            is_extended: false,
-            committed: None,
-            windows_changed: self.windows_changed,
+    fn count_answer(&mut self, answer: &Answer, asked: &Asked, retry: Option<encumber::Retry>) {
+        self.count(match (answer, asked) {
+            (Answer::Admitted { degraded: true, .. }, _) => "passed while degraded",
+            (Answer::Admitted { over, would_refuse, .. }, _) if !over.is_empty() || !would_refuse.is_empty() => "told",
+            (Answer::Admitted { .. }, Asked::Charge(_)) => "charged",
+            (Answer::Admitted { .. }, _) => "admitted",
+            (Answer::Refused(_), _) => match retry {
+                Some(encumber::Retry::At(_)) => "refused until",
+                Some(encumber::Retry::Unknown) => "refused until others end",
+                _ => "refused for good",
+            },
+            (Answer::TooManyHolds(_), _) => "too many holds",
+            (Answer::Degraded(_), _) => "closed while degraded",
+            (Answer::Settled("conflict"), _) => "id in use",
+            (Answer::Settled(_), _) => "id settled",
+            _ => "unknown",
         });
     }
 
+    /// Contract §14.3: a refusal leaves every budget as it was; a window that a jumped clock opened may have been renumbered.
+    fn after_refusal(&mut self, scope: &Scope, rows: &[words::Row], before: &[BudgetUsage]) -> Checked {
+        if before.is_empty() {
+            return Ok(());
+        }
+        let after = self.engine_usage(scope).map_err(|error| error.to_string())?;
+        for (before, after) in before.iter().zip(&after) {
+            same("what is charged after a refusal", &after.charged(), &before.charged())?;
+            let budget = words::usage(before).budget;
+            let end = before.bounds.map(|bounds| bounds.end.as_micros());
+            if rows.iter().any(|row| row.budget == budget && row.resets_at < end) {
+                self.count("renumbered");
+            }
+        }
+        Ok(())
+    }
+
+    /// Contract §14.11: replaying an idempotent call changes nothing.
+    fn replayed(
+        &mut self,
+        scope: &Scope,
+        found: &DetachedHold,
+        id: HoldId,
+        before: &[BudgetUsage],
+    ) -> Result<Answer, String> {
+        let held = self.held.iter().find(|held| held.id == id).ok_or("an open hold that was let go of")?;
+        same("what is held under an id", &found.held(), &held.handle.held())?;
+        let after = self.engine_usage(scope).map_err(|error| error.to_string())?;
+        if !before.is_empty() {
+            same("the usage after a replay", &after, &before.to_vec())?;
+        }
+        self.count("id replayed");
+        Ok(Answer::Admitted { over: Vec::new(), would_refuse: Vec::new(), degraded: false })
+    }
+
+    /// Reserves under the id of the hold at `index` again, if the caller chose it.
+    pub(super) fn reserve_again(&mut self, index: usize) -> Checked {
+        let Held { asked: Some(asked), subjects, .. } = &self.held[index] else { return Ok(()) };
+        let (asked, subjects) = (asked.clone(), *subjects);
+        let Some(scope) = self.scope(Party { subjects, is_new: false })? else { return Ok(()) };
+        self.admission(&scope, subjects, &asked).map(|_| ())
+    }
+
+    /// The engine's usage. Holds whose time has run out are collected by that, on both sides.
+    pub(super) fn engine_usage(&mut self, scope: &Scope) -> Result<Vec<BudgetUsage>, ScopeError> {
+        let usage = scope.usage()?;
+        self.model.sweep(self.at());
+        Ok(usage)
+    }
+
+    /// Keeps a reservation that both sides made, and tells how each admitted it.
+    fn keep(
+        &mut self,
+        engine: Result<Handle, ReserveError>,
+        model: Result<encumber_model::Reserved, encumber_model::Error>,
+        subjects: u8,
+    ) -> (Result<Admission, ReserveError>, Result<encumber_model::Admission, encumber_model::Error>) {
+        let admission = engine.as_ref().map(|handle| handle.admission()).map_err(Clone::clone);
+        if let (Ok(handle), Ok(reserved)) = (engine, &model) {
+            self.held.push(Held::new(handle, reserved.hold, subjects, self.windows_changed));
+        }
+        (admission, model.map(|reserved| reserved.admission))
+    }
+
     /// Contract §14.1: after an admission every hard budget that it charged is within its max.
-    pub(super) fn within_max(&self, scope: &Scope, cost: &[(&str, u64)]) -> Checked {
-        for usage in scope.usage().map_err(|error| error.to_string())? {
+    pub(super) fn within_max(&self, usage: &[BudgetUsage], amount: impl Fn(&str) -> Option<u64>) -> Checked {
+        // What is let through while something is degraded may go over.
+        if self.engine.degraded().is_some() {
+            return Ok(());
+        }
+        for usage in usage {
             let is_hard = self.world.is_hard(&usage.limit);
-            let is_charged = amount_of(cost, &usage.resource).is_some_and(|amount| amount > 0);
+            let is_charged = amount(&usage.resource).is_some_and(|amount| amount > 0);
             if is_hard && is_charged && usage.cap.max().is_some_and(|max| usage.charged() > max) {
                 return Err(format!("admitted past the max of a hard limit: {usage:?}"));
             }
@@ -289,8 +428,11 @@ impl Run {
         self.go(then);
         self.log.push((self.clock.now(), None));
         self.make_room();
+        let expired_above = self.model.expired_above();
         match self.admission(scope, bits, asked)? {
-            Answer::Admitted { .. } => self.count("waited"),
+            Answer::Admitted { .. } | Answer::TooManyHolds(_) => self.count("waited"),
+            // A call that went out and took more than it held is other traffic.
+            Answer::Refused(_) if self.model.expired_above() > expired_above => self.count("waited in vain"),
             answer => return Err(format!("refused after waiting until it said that it would fit: {answer:?}")),
         }
         self.same_usage(scope, &texts(bits))
@@ -300,15 +442,18 @@ impl Run {
         let engine = scope.record(cost.engine.clone());
         let model = self.model.record(subjects, &cost.model, self.at());
         match (engine, model) {
-            (Ok(engine), Ok(overages)) => {
-                let engine = words::receipt(&engine, |resource| self.name(resource));
+            (Ok(receipt), Ok(recorded)) => {
+                let overages = recorded.overage;
+                let engine = words::receipt(&receipt, |resource| self.name(resource));
+                self.receipts.push((receipt, recorded.receipt));
                 let mut charged = BTreeMap::<String, u64>::new();
                 for (resource, amount) in &cost.model {
                     let sum = charged.entry((*resource).to_owned()).or_default();
                     *sum = sum.saturating_add(*amount);
                 }
                 let charged = charged.into_iter().collect();
-                let model = Receipt { charged, overages: words::model_overages(&overages), late: false };
+                let degraded = recorded.degraded;
+                let model = Receipt { charged, overages: words::model_overages(&overages), late: false, degraded };
                 self.count(if overages.is_empty() { "recorded" } else { "recorded over" });
                 same("the receipt of a record", &engine, &model)?;
             }
@@ -328,20 +473,54 @@ impl Run {
         same("what can be afforded", &engine, &model.map_err(|error| words::model_error(&error)))
     }
 
-    fn travel(&mut self, to: Move) {
+    fn travel(&mut self, to: Move) -> Checked {
         let now = self.at();
         let at = match to {
             Move::Forward(span) => now + micros(span),
             Move::Back(span) => now - micros(span),
-            Move::Edge { rule, micros } => self.world.end_of_window(rule, now).unwrap_or(now) + i64::from(micros),
+            Move::Edge { budget, micros } => {
+                let ends = self.model.bounds(&SUBJECTS, now).unwrap_or_default();
+                let ends: Vec<i64> = ends.into_iter().flatten().map(|(_, end)| end).collect();
+                ends.get(usize::from(budget) % ends.len().max(1)).map_or(now, |end| end + i64::from(micros))
+            }
+            Move::Due { hold, micros } => {
+                let held = self.held.get(usize::from(hold) % self.held.len().max(1));
+                let due = held.and_then(|held| self.model.expires_at(held.id));
+                same(
+                    "when it expires",
+                    &held.and_then(|held| held.handle.expires_at()).map(Timestamp::as_micros),
+                    &due,
+                )?;
+                due.map_or(now, |due| due + i64::from(micros))
+            }
             Move::Jump { days } => {
                 self.before_jump = Some(now);
                 now + i64::from(days) * DAY_MICROS
             }
             Move::Return => self.before_jump.take().unwrap_or(now),
         };
+        let at = at.clamp(self.earliest, LATEST_MICROS);
         self.count(if at < now { "went back" } else { "went on" });
-        self.go(at.clamp(self.earliest, LATEST_MICROS));
+        if at < now {
+            return self.go_back(at);
+        }
+        self.go(at);
+        Ok(())
+    }
+
+    /// Contract §14.14: a clock that went back lets nothing in that had no room before.
+    fn go_back(&mut self, at: i64) -> Checked {
+        let subjects = texts(u8::MAX);
+        let rooms = |run: &Self| RESOURCES.map(|name| run.model.room(&subjects, name, run.at()));
+        let before = rooms(self);
+        self.go(at);
+        for (before, after) in before.iter().zip(rooms(self)) {
+            let height = |room: &Result<Option<u64>, _>| room.as_ref().ok().map(|room| room.unwrap_or(u64::MAX));
+            if height(&after) > height(before) {
+                return Err(format!("going back made room: {before:?} before, {after:?} afterwards"));
+            }
+        }
+        Ok(())
     }
 
     fn go(&mut self, at: i64) {
@@ -400,22 +579,28 @@ impl Run {
 }
 
 /// What is asked, with amounts.
+#[derive(Clone)]
 enum Asked {
     Check,
     CheckCost(Spelled),
     Charge(Spelled),
     Reserve(Spelled),
+    ReserveFor(Spelled, i64),
+    ReserveWithId(&'static str, Spelled, i64),
     ReserveUpTo { resource: usize, min: u64, want: u64 },
 }
 
 impl Asked {
-    /// What an admission of it takes; `held` is what a reservation came to hold.
-    fn taken(&self, held: Option<&[(&'static str, u64)]>) -> Option<Vec<(&'static str, u64)>> {
-        match self {
-            Self::Charge(cost) => Some(cost.model.clone()),
-            Self::Reserve(_) | Self::ReserveUpTo { .. } => held.map(<[_]>::to_vec),
-            Self::Check | Self::CheckCost(_) => None,
-        }
+    /// Whether an admission of it is a reservation.
+    fn reserves(&self) -> bool {
+        !matches!(self, Self::Check | Self::CheckCost(_) | Self::Charge(_))
+    }
+}
+
+impl Held {
+    pub(super) fn new(handle: Handle, id: HoldId, subjects: u8, windows_changed: u32) -> Self {
+        let holds = Holds::default();
+        Self { handle, id, subjects, asked: None, holds, is_extended: false, committed: None, windows_changed }
     }
 }
 

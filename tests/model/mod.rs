@@ -8,7 +8,9 @@ pub(crate) mod script;
 
 mod compare;
 mod costs;
+mod keep;
 mod ledger;
 mod settle;
 mod words;
 mod world;
+mod zones;

@@ -13,6 +13,12 @@ pub(crate) enum Step {
     Ask { scope: Party, ask: Ask, wait: bool },
     /// Does something with one of the reservations made so far.
     Settle { hold: u8, settle: Settle },
+    /// Gives back some of what one of the receipts so far charged.
+    Refund { receipt: u8, costs: Costs },
+    /// Looks for holds whose time has run out.
+    Sweep,
+    /// Something outside is degraded, or is well again.
+    Degrade { store: bool, degraded: bool },
     /// Compares the usage of the windows that hold an instant in the past.
     UsageAt { scope: Party, ago: Span },
     /// Moves the clock.
@@ -37,6 +43,8 @@ pub(crate) enum Ask {
     CheckCost(Costs),
     Charge(Costs),
     Reserve(Costs),
+    ReserveFor { costs: Costs, ttl_micros: i64 },
+    ReserveWithId { id: u8, costs: Costs, ttl_micros: i64 },
     ReserveUpTo { resource: u8, min: Amount, want: Amount },
     Record(Costs),
     Afford { resource: u8 },
@@ -56,6 +64,18 @@ pub(crate) enum Settle {
     Dispatch,
     Observe(Costs),
     Extend(Costs),
+    Split(Costs),
+    Renew {
+        ttl_micros: i64,
+    },
+    Detach {
+        ttl_micros: i64,
+    },
+    Attach,
+    /// Reserves under its id again.
+    ReserveAgain,
+    /// Finds it again by its id.
+    Resume,
 }
 
 /// Amounts of the resources that a cost names.
@@ -87,9 +107,14 @@ pub(crate) struct Span {
 pub(crate) enum Move {
     Forward(Span),
     Back(Span),
-    /// To the end of a rule's window, or a microsecond before or after it.
+    /// To the end of a budget's window, or a microsecond before or after it.
     Edge {
-        rule: u8,
+        budget: u8,
+        micros: i8,
+    },
+    /// To when a hold expires, or a microsecond before or after it.
+    Due {
+        hold: u8,
         micros: i8,
     },
     /// Far ahead.
@@ -128,6 +153,7 @@ pub(crate) enum Change {
 }
 
 const SPANS_SECONDS: [u64; 10] = [1, 20, 60, 600, 3_600, 18_000, 86_400, 604_800, 2_600_000, 31_500_000];
+const TTLS_SECONDS: [i64; 8] = [300, 20, 60, 600, 3_600, 18_000, 86_400, 0];
 const HUGE: [u64; 6] = [u64::MAX, u64::MAX - 1, 1 << 63, (1 << 48) - 1, (1 << 38) - 1, (1 << 57) + 3];
 
 impl Step {
@@ -141,28 +167,43 @@ impl Step {
         let (plain, wait) = (|ask| Self::Ask { scope, ask, wait: false }, dice & 7 == 7);
         let settle = |settle| Self::Settle { hold: who, settle };
         let policy = |change| Self::Policy { rule: who, change };
+        let ttl_micros = TTLS_SECONDS[usize::from(dice >> 4 & 7)] * 1_000_000;
+        let id = who >> 4 & 3;
+        let micros = (one % 3) as i8 - 1;
         match kind {
-            0..48 => Self::Ask { scope, ask: Ask::Charge(costs()), wait },
-            48..92 => Self::Ask { scope, ask: Ask::Reserve(costs()), wait },
-            92..102 => plain(Ask::ReserveUpTo { resource, min: amount(one), want: amount(two) }),
-            102..112 => plain(Ask::Record(costs().rarely_huge(dice))),
-            112..118 => Self::Ask { scope, ask: Ask::Check, wait },
-            118..128 => Self::Ask { scope, ask: Ask::CheckCost(costs()), wait },
-            128..132 => plain(Ask::Afford { resource }),
-            132..160 => settle(Settle::Commit { actual: costs().rarely_huge(dice), at_least: flags & 0x30 == 0x30 }),
-            160..164 => settle(Settle::CommitAgain),
-            164..172 => settle(Settle::Release),
-            172..178 => settle(Settle::Drop),
-            178..184 => settle(Settle::Dispatch),
-            184..190 => settle(Settle::Observe(costs().rarely_huge(dice))),
-            190..206 => settle(Settle::Extend(costs())),
-            206..212 => Self::UsageAt { scope, ago: span },
-            212..224 => Self::Time(Move::Forward(span)),
-            224..230 => Self::Time(Move::Edge { rule: who, micros: (one % 3) as i8 - 1 }),
-            230..234 => Self::Time(Move::Back(span)),
-            234..238 => Self::Time(Move::Jump { days: u16::from_le_bytes([one, two]) % 1_500 }),
-            238..244 => Self::Time(Move::Return),
-            244..247 => policy(Change::Cap(one)),
+            0..38 => Self::Ask { scope, ask: Ask::Charge(costs()), wait },
+            38..62 => Self::Ask { scope, ask: Ask::Reserve(costs()), wait },
+            62..78 => Self::Ask { scope, ask: Ask::ReserveFor { costs: costs(), ttl_micros }, wait },
+            78..92 => Self::Ask { scope, ask: Ask::ReserveWithId { id, costs: costs(), ttl_micros }, wait },
+            92..99 => plain(Ask::ReserveUpTo { resource, min: amount(one), want: amount(two) }),
+            99..108 => plain(Ask::Record(costs().rarely_huge(dice))),
+            108..113 => Self::Ask { scope, ask: Ask::Check, wait },
+            113..120 => Self::Ask { scope, ask: Ask::CheckCost(costs()), wait },
+            120..123 => plain(Ask::Afford { resource }),
+            123..147 => settle(Settle::Commit { actual: costs().rarely_huge(dice), at_least: flags & 0x30 == 0x30 }),
+            147..150 => settle(Settle::CommitAgain),
+            150..157 => settle(Settle::Release),
+            157..162 => settle(Settle::Drop),
+            162..170 => settle(Settle::Dispatch),
+            170..175 => settle(Settle::Observe(costs().rarely_huge(dice))),
+            175..188 => settle(Settle::Extend(costs())),
+            188..194 => settle(Settle::Split(costs())),
+            194..197 => settle(Settle::Renew { ttl_micros }),
+            197..200 => settle(Settle::Detach { ttl_micros }),
+            200 => settle(Settle::Attach),
+            201..203 => settle(Settle::ReserveAgain),
+            203..206 => settle(Settle::Resume),
+            206..211 => Self::Refund { receipt: who, costs: costs() },
+            211 => Self::Sweep,
+            212..217 => Self::UsageAt { scope, ago: span },
+            217..226 => Self::Time(Move::Forward(span)),
+            226..230 => Self::Time(Move::Edge { budget: who, micros }),
+            230..233 => Self::Time(Move::Due { hold: who, micros }),
+            233..236 => Self::Time(Move::Back(span)),
+            236..239 => Self::Time(Move::Jump { days: u16::from_le_bytes([one, two]) % 1_500 }),
+            239..243 => Self::Time(Move::Return),
+            243 | 244 => Self::Degrade { store: two & 1 == 0, degraded: one.is_multiple_of(3) },
+            245 | 246 => policy(Change::Cap(one)),
             247 => policy(Change::Enforcement(one)),
             248 | 249 => policy(Change::Toggle),
             250 => policy(Change::Group { group: one & 1, cap: two }),

@@ -27,8 +27,8 @@ impl Run {
                 }
             }
             Settle::Release => {
-                let engine = self.held[index].reservation.release().map_err(words::settle_error);
-                let model = self.model.release(id).map(|_| ()).map_err(|error| words::model_error(&error));
+                let engine = self.held[index].handle.release().map_err(words::settle_error);
+                let model = self.model.release(id, self.at()).map_err(|error| words::model_error(&error));
                 self.count(if engine.is_ok() { "released" } else { "released again" });
                 same("the answer to a release", &engine, &model)?;
                 if engine.is_ok() {
@@ -37,15 +37,21 @@ impl Run {
             }
             Settle::Drop => self.drop_hold(index),
             Settle::Dispatch => {
-                self.held[index].reservation.dispatched();
+                self.held[index].handle.dispatched();
                 let _ = self.model.dispatched(id);
             }
             Settle::Observe(costs) => {
                 let costs = self.spelled(costs, |run, resource| run.holds_of(index, resource));
-                self.held[index].reservation.observe(&costs.engine);
+                self.held[index].handle.observe(&costs.engine);
                 let _ = self.model.observe(id, &costs.model);
             }
             Settle::Extend(costs) => self.extend(index, costs)?,
+            Settle::Split(costs) => self.split(index, costs)?,
+            Settle::Renew { ttl_micros } => self.renew(index, *ttl_micros)?,
+            Settle::Detach { ttl_micros } => self.detach(index, *ttl_micros)?,
+            Settle::Attach => self.attach(index),
+            Settle::ReserveAgain => self.reserve_again(index)?,
+            Settle::Resume => self.resume(index)?,
         }
         let scope = Party { subjects: bits, is_new: false };
         match self.scope(scope)? {
@@ -54,11 +60,12 @@ impl Run {
         }
     }
 
-    /// Drops the reservation at `index`.
+    /// Drops the reservation at `index`; one that is detached is attached before.
     pub(super) fn drop_hold(&mut self, index: usize) {
+        self.attach(index);
         let held = self.held.remove(index);
-        let outcome = self.model.drop_hold(held.id);
-        self.count(match outcome.map(|settled| settled.outcome) {
+        let outcome = self.model.drop_hold(held.id, self.at());
+        self.count(match outcome {
             Ok(encumber_model::Outcome::Committed) => "dropped and charged",
             Ok(encumber_model::Outcome::Released) => "dropped",
             Err(_) => "dropped settled",
@@ -68,13 +75,18 @@ impl Run {
 
     fn commit(&mut self, index: usize, actual: &Spelled, at_least: bool) -> Checked {
         let held = &self.held[index];
+        let was_expired = !held.handle.is_open();
         let cost = actual.engine.clone();
-        let engine = held.reservation.commit(if at_least { Actual::AtLeast(cost) } else { Actual::Exact(cost) });
-        let model = self.model.commit(held.id, &actual.model, at_least);
+        let engine = held.handle.commit(if at_least { Actual::AtLeast(cost) } else { Actual::Exact(cost) });
+        let model = self.model.commit(held.id, &actual.model, at_least, self.at());
         match (engine, model) {
-            (Ok(engine), Ok(settled)) => {
-                let engine = words::receipt(&engine, |resource| self.name(resource));
+            (Ok(receipt), Ok(settled)) => {
+                let engine = words::receipt(&receipt, |resource| self.name(resource));
                 self.same_receipt(index, &engine, &words::model_receipt(&settled), settled.replayed)?;
+                self.receipts.push((receipt, settled.receipt));
+                if was_expired && !settled.replayed {
+                    self.count("committed after expiry");
+                }
                 self.count(match (settled.replayed, settled.late, settled.overage.is_empty()) {
                     (true, ..) => "committed again",
                     (_, true, true) => "committed late",
@@ -97,7 +109,7 @@ impl Run {
         let (bits, id) = (self.held[index].subjects, self.held[index].id);
         let subjects = texts(bits);
         let cost = self.spelled(costs, |run, resource| run.room(&subjects, resource));
-        let engine = self.held[index].reservation.try_extend(cost.engine.clone());
+        let engine = self.held[index].handle.try_extend(cost.engine.clone());
         let model = self.model.try_extend(id, &cost.model, self.at());
         let model = model.map(|_| ()).map_err(|error| match words::model_error(&error) {
             Answer::Settled(_) => Answer::Settled("settled"),
@@ -110,10 +122,14 @@ impl Run {
         self.count(if engine.is_ok() { "extended" } else { "extension refused" });
         if engine.is_ok() && cost.model.iter().any(|(_, amount)| *amount > 0) {
             let Some(scope) = self.scope(Party { subjects: bits, is_new: false })? else { return Ok(()) };
-            self.within_max(&scope, &cost.model)?;
-            let usage = scope.usage().map_err(|error| error.to_string())?;
+            let expired_above = self.model.expired_above();
+            let usage = self.engine_usage(&scope).map_err(|error| error.to_string())?;
+            // What expired meanwhile may have taken more than it held.
+            if self.model.expired_above() == expired_above {
+                self.within_max(&usage, |resource| amount_of(&cost.model, resource))?;
+            }
             let held = &mut self.held[index];
-            held.holds.admit(&usage, |resource| amount_of(&cost.model, resource));
+            held.holds.admit(&usage, |resource| amount_of(&cost.model, resource).filter(|amount| *amount > 0));
             held.is_extended = true;
         }
         Ok(())
@@ -125,17 +141,10 @@ impl Run {
         let Some(scope) = self.scope(party)? else { return Ok(()) };
         let subjects = texts(party.subjects);
         self.same_usage(&scope, &subjects)?;
-        for usage in scope.usage().map_err(|error| error.to_string())? {
-            let held: u128 = self.held.iter().map(|held| held.holds.in_window(&usage)).sum();
-            self.open_holds(&usage, held)?;
-        }
         while !self.held.is_empty() {
             self.drop_hold(0);
         }
         self.same_usage(&scope, &subjects)?;
-        for usage in scope.usage().map_err(|error| error.to_string())? {
-            self.open_holds(&usage, 0)?;
-        }
         self.count("finished");
         Ok(())
     }

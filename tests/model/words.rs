@@ -13,10 +13,15 @@ pub(super) enum Answer {
     Admitted {
         over: Vec<Budget>,
         would_refuse: Vec<Budget>,
+        degraded: bool,
     },
     Refused(Vec<Row>),
     UnknownKind(String),
     UnknownResource,
+    TooManyHolds(u64),
+    Degraded(model::Component),
+    /// More was asked for than is held or was charged: this much.
+    TooMuch(u64),
     /// A reservation that is settled already.
     Settled(&'static str),
 }
@@ -52,12 +57,18 @@ pub(super) struct Receipt {
     pub(super) charged: Vec<(String, u64)>,
     pub(super) overages: Vec<(Budget, u64)>,
     pub(super) late: bool,
+    pub(super) degraded: bool,
 }
 
 /// The engine's admission; `budgets` are those of the scope, by position.
 pub(super) fn admitted(admission: engine::Admission, budgets: &[Budget]) -> Answer {
     let named = |positions: &mut dyn Iterator<Item = usize>| positions.map(|index| budgets[index].clone()).collect();
-    Answer::Admitted { over: named(&mut admission.over()), would_refuse: named(&mut admission.would_refuse()) }
+    let degraded = admission.is_degraded();
+    Answer::Admitted {
+        over: named(&mut admission.over()),
+        would_refuse: named(&mut admission.would_refuse()),
+        degraded,
+    }
 }
 
 pub(super) fn charge_error(error: &engine::ChargeError) -> Answer {
@@ -65,6 +76,8 @@ pub(super) fn charge_error(error: &engine::ChargeError) -> Answer {
         engine::ChargeError::Refused(refusal) => Answer::Refused(refusal.violations().map(row).collect()),
         engine::ChargeError::UnknownResource(_) => Answer::UnknownResource,
         engine::ChargeError::Scope(error) => scope_error(error),
+        engine::ChargeError::TooManyHolds { max } => Answer::TooManyHolds(*max),
+        engine::ChargeError::Degraded(what) => Answer::Degraded(component(*what)),
         other => panic!("an error that is not compared: {other}"),
     }
 }
@@ -73,7 +86,42 @@ pub(super) fn record_error(error: &engine::RecordError) -> Answer {
     match error {
         engine::RecordError::UnknownResource(_) => Answer::UnknownResource,
         engine::RecordError::Scope(error) => scope_error(error),
+        engine::RecordError::Degraded(what) => Answer::Degraded(component(*what)),
         other => panic!("an error that is not compared: {other}"),
+    }
+}
+
+pub(super) fn reserve_error(error: &engine::ReserveError) -> Answer {
+    match error {
+        engine::ReserveError::Charge(error) => charge_error(error),
+        engine::ReserveError::Conflict => Answer::Settled("conflict"),
+        engine::ReserveError::Settled => Answer::Settled("committed"),
+        other => panic!("an error that is not compared: {other}"),
+    }
+}
+
+pub(super) fn split_error(error: engine::SplitError) -> Answer {
+    match error {
+        engine::SplitError::TooMuch { held, .. } => Answer::TooMuch(held),
+        engine::SplitError::Settled => Answer::Settled("settled"),
+        other => panic!("an error that is not compared: {other}"),
+    }
+}
+
+pub(super) fn refund_error(error: engine::RefundError) -> Answer {
+    match error {
+        engine::RefundError::TooMuch { charged, .. } => Answer::TooMuch(charged),
+        engine::RefundError::Refunded => Answer::Settled("refunded"),
+        engine::RefundError::TooOld => Answer::Settled("too old"),
+        other => panic!("an error that is not compared: {other}"),
+    }
+}
+
+fn component(component: engine::Component) -> model::Component {
+    match component {
+        engine::Component::Store => model::Component::Store,
+        engine::Component::Policy => model::Component::Policy,
+        other => panic!("a component that is not compared: {other}"),
     }
 }
 
@@ -98,6 +146,8 @@ pub(super) fn settle_error(error: engine::SettleError) -> Answer {
         engine::SettleError::Committed => Answer::Settled("committed"),
         engine::SettleError::Released => Answer::Settled("released"),
         engine::SettleError::UnknownResource => Answer::UnknownResource,
+        engine::SettleError::Expired => Answer::Settled("expired"),
+        engine::SettleError::NoTimeToLive => Answer::Settled("no time-to-live"),
         other => panic!("an error that is not compared: {other}"),
     }
 }
@@ -141,13 +191,15 @@ pub(super) fn receipt(receipt: &engine::Receipt, name: impl Fn(engine::Resource)
     let mut charged: Vec<_> = receipt.charged().iter().map(|(resource, amount)| (name(resource), amount)).collect();
     charged.sort();
     let overage = |over: &engine::Overage| ((over.limit.to_string(), over.subject.to_string()), over.above);
-    Receipt { charged, overages: receipt.overages().iter().map(overage).collect(), late: receipt.is_late() }
+    let overages = receipt.overages().iter().map(overage).collect();
+    Receipt { charged, overages, late: receipt.is_late(), degraded: receipt.is_degraded() }
 }
 
 pub(super) fn model_admitted(admission: &model::Admission) -> Answer {
     Answer::Admitted {
         over: admission.over.iter().map(|over| (over.limit.clone(), over.subject.clone())).collect(),
         would_refuse: admission.shadow.iter().map(|shadow| (shadow.limit.clone(), shadow.subject.clone())).collect(),
+        degraded: admission.degraded,
     }
 }
 
@@ -159,6 +211,13 @@ pub(super) fn model_error(error: &model::Error) -> Answer {
         model::Error::Conflict => Answer::Settled("conflict"),
         model::Error::AlreadySettled => Answer::Settled("committed"),
         model::Error::AlreadyReleased => Answer::Settled("released"),
+        model::Error::Expired => Answer::Settled("expired"),
+        model::Error::NoTimeToLive => Answer::Settled("no time-to-live"),
+        model::Error::TooManyHolds(max) => Answer::TooManyHolds(*max as u64),
+        model::Error::Degraded(component) => Answer::Degraded(*component),
+        model::Error::TooMuch { there, .. } => Answer::TooMuch(*there),
+        model::Error::Refunded => Answer::Settled("refunded"),
+        model::Error::TooOld => Answer::Settled("too old"),
         model::Error::UnknownHold => panic!("the model does not know a hold that it made"),
     }
 }
@@ -193,5 +252,6 @@ pub(super) fn model_overages(overages: &[model::Overage]) -> Vec<(Budget, u64)> 
 }
 
 pub(super) fn model_receipt(settled: &model::Settled) -> Receipt {
-    Receipt { charged: settled.amounts.clone(), overages: model_overages(&settled.overage), late: settled.late }
+    let (charged, overages) = (settled.amounts.clone(), model_overages(&settled.overage));
+    Receipt { charged, overages, late: settled.late, degraded: false }
 }

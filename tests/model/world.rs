@@ -6,6 +6,7 @@ use encumber as engine;
 use encumber_model as model;
 
 use super::script::{Change, Raw};
+use super::zones;
 
 /// The subjects besides `global`.
 pub(super) const SUBJECTS: [&str; 4] = ["user:1", "user:2", "agent:a", "session:s"];
@@ -31,23 +32,40 @@ enum Span {
     FiveHours,
     NinetyMinutes,
     Lifetime,
+    /// From noon to noon.
+    NoonDay,
+    SundayWeek,
+    /// From 09:30 on the last day of each month on.
+    LateMonth,
+    /// From half past six on New Year's day on.
+    LateYear,
+    HavanaDay,
+    BerlinWeek,
+    RollingFiveHours,
+    RollingMinute,
+    RollingMonth,
+    FiveHoursFromUse,
+    MinuteFromUse,
 }
 
 /// Id, kind, resource and windows of each rule: a rule has one window at a time.
-const RULES: [(&str, &str, &str, &[Span]); 13] = [
+const RULES: [(&str, &str, &str, &[Span]); 16] = [
     ("user-day", "user", "tokens", &[Span::Day, Span::Hour, Span::Lifetime]),
-    ("user-minute", "user", "tokens", &[Span::Minute]),
-    ("team-day", "global", "tokens", &[Span::Day]),
+    ("user-minute", "user", "tokens", &[Span::Minute, Span::RollingMinute]),
+    ("team-day", "global", "tokens", &[Span::Day, Span::NoonDay, Span::HavanaDay]),
     ("user-life", "user", "calls", &[Span::Lifetime]),
-    ("user-week", "user", "tokens", &[Span::Week]),
-    ("team-month", "global", "usd", &[Span::Month]),
-    ("agent-5h", "agent", "tokens", &[Span::FiveHours, Span::NinetyMinutes]),
-    ("agent-90m", "agent", "calls", &[Span::NinetyMinutes]),
-    ("team-year", "global", "calls", &[Span::Year]),
-    ("user-quarter", "user", "usd", &[Span::Quarter]),
+    ("user-week", "user", "tokens", &[Span::Week, Span::SundayWeek, Span::BerlinWeek]),
+    ("team-month", "global", "usd", &[Span::Month, Span::LateMonth, Span::RollingMonth]),
+    ("agent-5h", "agent", "tokens", &[Span::FiveHours, Span::NinetyMinutes, Span::FiveHoursFromUse]),
+    ("agent-90m", "agent", "calls", &[Span::NinetyMinutes, Span::MinuteFromUse]),
+    ("team-year", "global", "calls", &[Span::Year, Span::LateYear]),
+    ("user-quarter", "user", "usd", &[Span::Quarter, Span::RollingFiveHours]),
     ("team-hour", "global", "calls", &[Span::Hour, Span::Week]),
     ("user-usd-minute", "user", "usd", &[Span::Minute, Span::Month]),
     ("agent-life", "agent", "tokens", &[Span::Lifetime, Span::Year]),
+    ("user-rolling", "user", "tokens", &[Span::RollingFiveHours, Span::RollingMinute]),
+    ("user-from-use", "user", "tokens", &[Span::FiveHoursFromUse, Span::MinuteFromUse]),
+    ("team-rolling", "global", "calls", &[Span::RollingMinute, Span::BerlinWeek]),
 ];
 
 /// How many windows a rule has to choose from at most.
@@ -170,11 +188,10 @@ impl World {
         }
     }
 
-    /// The end of the window of a rule that holds `at`.
-    pub(super) fn end_of_window(&self, number: u8, at: i64) -> Option<i64> {
-        let index = usize::from(number) % RULES.len();
-        let window = RULES[index].3[self.rules[index].window].model();
-        window.bounds(window.index(at)).map(|(_, end)| end)
+    /// Whether the rule with this id has a rolling window.
+    pub(super) fn is_rolling(&self, id: &str) -> bool {
+        let named = RULES.iter().zip(&self.rules).find(|((name, ..), _)| *name == id);
+        named.is_some_and(|((.., spans), rule)| matches!(spans[rule.window].model(), model::Window::Rolling { .. }))
     }
 
     /// Whether the rule with this id refuses.
@@ -259,6 +276,8 @@ impl Span {
             let anchor = engine::Timestamp::from_micros(anchor);
             engine::Window::every_from(seconds, anchor).unwrap_or(engine::Window::Lifetime)
         };
+        let set = |window: Result<_, engine::WindowError>| window.expect("a window that exists");
+        let time = |hour, minute| engine::TimeOfDay::new(hour, minute, 0).expect("a time of day");
         match self {
             Self::Minute => engine::Window::Minute,
             Self::Hour => engine::Window::Hour,
@@ -270,10 +289,22 @@ impl Span {
             Self::FiveHours => every(18_000, ANCHORS_MICROS[0]),
             Self::NinetyMinutes => every(5_400, ANCHORS_MICROS[1]),
             Self::Lifetime => engine::Window::Lifetime,
+            Self::NoonDay => set(engine::Window::Day.reset_at(time(12, 0))),
+            Self::SundayWeek => set(engine::Window::Week.week_starts(engine::Weekday::Sunday)),
+            Self::LateMonth => set(engine::Window::Month.month_day(31).and_then(|month| month.reset_at(time(9, 30)))),
+            Self::LateYear => set(engine::Window::Year.reset_at(time(6, 30))),
+            Self::HavanaDay => zones::havana_day().0,
+            Self::BerlinWeek => zones::berlin_week().0,
+            Self::RollingFiveHours => set(engine::Window::rolling(18_000)),
+            Self::RollingMinute => set(engine::Window::rolling(60)),
+            Self::RollingMonth => set(engine::Window::rolling(2_592_000)),
+            Self::FiveHoursFromUse => set(engine::Window::from_first_use(18_000)),
+            Self::MinuteFromUse => set(engine::Window::from_first_use(60)),
         }
     }
 
     fn model(self) -> model::Window {
+        let set = |dates, reset_seconds| model::Window::Set(model::Calendar { dates, reset_seconds });
         match self {
             Self::Minute => model::Window::Minute,
             Self::Hour => model::Window::Hour,
@@ -285,6 +316,17 @@ impl Span {
             Self::FiveHours => model::Window::Every { seconds: 18_000, anchor_micros: ANCHORS_MICROS[0] },
             Self::NinetyMinutes => model::Window::Every { seconds: 5_400, anchor_micros: ANCHORS_MICROS[1] },
             Self::Lifetime => model::Window::Lifetime,
+            Self::NoonDay => set(model::Dates::Day, 43_200),
+            Self::SundayWeek => set(model::Dates::Week { first: 6 }, 0),
+            Self::LateMonth => set(model::Dates::Months { count: 1, day: 31 }, 34_200),
+            Self::LateYear => set(model::Dates::Months { count: 12, day: 1 }, 23_400),
+            Self::HavanaDay => zones::havana_day().1,
+            Self::BerlinWeek => zones::berlin_week().1,
+            Self::RollingFiveHours => model::Window::Rolling { seconds: 18_000 },
+            Self::RollingMinute => model::Window::Rolling { seconds: 60 },
+            Self::RollingMonth => model::Window::Rolling { seconds: 2_592_000 },
+            Self::FiveHoursFromUse => model::Window::FirstUse { seconds: 18_000 },
+            Self::MinuteFromUse => model::Window::FirstUse { seconds: 60 },
         }
     }
 }

@@ -87,6 +87,18 @@ fn a_late_settlement_changes_nothing() {
 }
 
 #[test]
+fn what_is_adjusted_either_way_tells_what_is_charged_then() {
+    let budget = small();
+    budget.charge(10, 6).unwrap();
+    budget.charge(12, 4).unwrap();
+    assert_eq!(budget.adjust(10, 6, 4), Settled::Current { charged: 8 });
+    assert_eq!(budget.adjust(10, 4, 7), Settled::Current { charged: 11 });
+    assert_eq!(budget.charge(14, 1), Some(14));
+    assert_eq!([budget.adjust(10, 7, 9), budget.adjust(10, 7, 0)], [Settled::Late { charged: None }; 2]);
+    assert_eq!(budget.peek(14).amount, 5);
+}
+
+#[test]
 fn undone_amounts_leave_no_trace_and_are_no_more_than_is_there() {
     let budget = small();
     budget.charge(10, 3).unwrap();

@@ -122,7 +122,7 @@ impl Verifier {
         at: Timestamp,
         engine: &Receipt,
     ) -> Result<(), Difference> {
-        let model = self.model.commit(held.0, &amounts(&self.resources, actual), false);
+        let model = self.model.commit(held.0, &amounts(&self.resources, actual), false, at.as_micros());
         // Of windows that ended earlier than the last one the engine knows no overage any more.
         let says_overages = !engine.is_late();
         let said = (words::receipt(engine, says_overages), words::model_receipt(model.as_ref(), says_overages));
@@ -153,7 +153,7 @@ impl Verifier {
     }
 
     /// Compares every budget of the scope.
-    fn usage(&self, call: u64, party: &Party, at: Timestamp) -> Result<(), Difference> {
+    fn usage(&mut self, call: u64, party: &Party, at: Timestamp) -> Result<(), Difference> {
         let subjects = texts(party);
         let engine = words::usage(party.scope.usage());
         let model = words::model_usage(self.model.usage(&borrowed(&subjects), at.as_micros()));
