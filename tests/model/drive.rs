@@ -108,6 +108,8 @@ pub(super) struct Run {
     pub(super) model: Model,
     pub(super) resources: [Resource; RESOURCES.len()],
     pub(super) scopes: HashMap<u8, Rc<Scope>>,
+    /// Handles on every budget that was ever asked for. The model forgets nothing; what eviction forgets is tested in `tests/bounds.rs`.
+    kept: Vec<Scope>,
     pub(super) held: Vec<Held>,
     pub(super) receipts: Vec<(encumber::Receipt, ReceiptId)>,
     pub(super) before_jump: Option<i64>,
@@ -128,9 +130,10 @@ impl Run {
         let settings = keep::settings(head);
         let engine = keep::set_up(Engine::builder(policy(&World::with_all(0))).clock(&clock), settings).build();
         let is_premade = head[7] & 1 == 0;
+        let mut kept = Vec::new();
         for choice in 0..if is_premade { WINDOWS_PER_RULE_MAX } else { 0 } {
             engine.set_policy(policy(&World::with_all(choice)));
-            engine.scope(SUBJECTS).expect("kinds of that policy");
+            kept.push(engine.scope(SUBJECTS).expect("kinds of that policy"));
         }
         engine.set_policy(policy(&world));
         let resources = RESOURCES.map(|name| engine.resource(name).expect("declared at first"));
@@ -142,6 +145,7 @@ impl Run {
             engine,
             resources,
             scopes: HashMap::new(),
+            kept,
             held: Vec::new(),
             receipts: Vec::new(),
             before_jump: None,
@@ -154,6 +158,8 @@ impl Run {
 
     fn step(&mut self, step: &Step) -> Checked {
         self.make(step)?;
+        // A clone is of the policy that the scope was asked under last.
+        self.kept.extend(self.scopes.values().map(|scope| Scope::clone(scope)));
         same("how many holds are kept", &self.engine.holds(), &(self.model.kept() as u64))
     }
 
