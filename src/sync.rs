@@ -35,6 +35,15 @@ impl<T> Mutex<T> {
     }
 }
 
+/// Runs a model to the end, with at most so many preemptions in each of its orders.
+#[cfg(all(test, loom))]
+pub(crate) fn explore(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.max_branches = 100_000;
+    builder.check(model);
+}
+
 /// A number of the calling thread, for spreading threads over stripes. Threads that live at once may share one.
 #[cfg(not(loom))]
 #[inline]

@@ -8,6 +8,7 @@ use crate::amount::Unit;
 use crate::clock::ManualClock;
 use crate::engine::Engine;
 use crate::policy::{Limit, Policy};
+use crate::sync::explore;
 
 /// A parent's scope, what it counts, and an allowance of 10.
 fn rig() -> (Scope, Resource, Allowance) {
@@ -24,16 +25,9 @@ fn used_and_held(scope: &Scope) -> (u64, u64) {
     (usage[0].used, usage[0].held)
 }
 
-fn check(test: impl Fn() + Send + Sync + 'static) {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
-    model.max_branches = 100_000;
-    model.check(test);
-}
-
 #[test]
 fn loom_allowance_end_against_charge() {
-    check(|| {
+    explore(3, || {
         let (parent, tokens, allowance) = rig();
         let child = allowance.scope(["agent:a"]).unwrap();
         let charge = thread::spawn(move || if child.try_charge(tokens.of(4)).is_ok() { 4 } else { 0 });
@@ -46,7 +40,7 @@ fn loom_allowance_end_against_charge() {
 
 #[test]
 fn loom_allowance_end_against_settlement_above_the_pool() {
-    check(|| {
+    explore(3, || {
         let (parent, tokens, allowance) = rig();
         let hold = allowance.scope(["agent:a"]).unwrap().reserve(tokens.of(6)).unwrap();
         let settles = thread::spawn(move || drop(hold.commit(tokens.of(12))));
@@ -58,7 +52,7 @@ fn loom_allowance_end_against_settlement_above_the_pool() {
 
 #[test]
 fn loom_settlements_of_two_children_of_an_ended_allowance() {
-    check(|| {
+    explore(3, || {
         let (parent, tokens, allowance) = rig();
         let scope = allowance.scope(["agent:a"]).unwrap();
         let [first, second] = [4, 5].map(|amount| scope.reserve(tokens.of(amount)).unwrap());
@@ -80,7 +74,7 @@ fn loom_settlements_of_two_children_of_an_ended_allowance() {
 
 #[test]
 fn loom_over_and_back_leaves_the_parent_level() {
-    check(|| {
+    explore(3, || {
         let (parent, tokens, allowance) = rig();
         let scope = allowance.scope(["agent:a"]).unwrap();
         let hold = scope.reserve(tokens.of(10)).unwrap();

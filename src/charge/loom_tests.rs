@@ -7,6 +7,7 @@ use loom::thread;
 use super::stand::{Ground, TOKENS};
 use super::*;
 use crate::meter::{Forgive, Meter};
+use crate::sync::explore;
 use crate::window::Window;
 
 fn seat(meter: &Arc<Meter>, max: u64) -> Seat {
@@ -40,10 +41,7 @@ impl Rig {
 /// call of 5 fits beside everything that goes through, and must be admitted unless the pair went through.
 #[test]
 fn loom_undo_of_a_two_budget_charge_against_a_fitting_single_one() {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
-    model.max_branches = 100_000;
-    model.check(|| {
+    explore(3, || {
         let rig = rig();
         let pair = {
             let rig = Arc::clone(&rig);
@@ -65,10 +63,7 @@ fn loom_undo_of_a_two_budget_charge_against_a_fitting_single_one() {
 /// Two pairs that name the budgets in one order: one of them goes through.
 #[test]
 fn loom_two_pairs_for_one_place() {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
-    model.max_branches = 100_000;
-    model.check(|| {
+    explore(3, || {
         let rig = rig();
         let both = |rig: &Rig| rig.charge(&rig.both(), 6);
         let other = {
@@ -84,10 +79,7 @@ fn loom_two_pairs_for_one_place() {
 /// Who looks at both budgets while a call charges both sees all of it or nothing.
 #[test]
 fn loom_a_snapshot_against_a_charge_of_two_budgets() {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
-    model.max_branches = 100_000;
-    model.check(|| {
+    explore(3, || {
         let rig = rig();
         let other = {
             let rig = Arc::clone(&rig);
@@ -102,10 +94,7 @@ fn loom_a_snapshot_against_a_charge_of_two_budgets() {
 /// Who has the moment to himself changes two budgets as of one instant, and keeps a charge of both waiting.
 #[test]
 fn loom_an_exclusive_change_against_a_charge_of_two_budgets() {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
-    model.max_branches = 100_000;
-    model.check(|| {
+    explore(3, || {
         let rig = rig();
         let other = {
             let rig = Arc::clone(&rig);
@@ -136,10 +125,7 @@ fn reset(rig: &Rig) -> u64 {
 /// A charge of the day alone is not announced: it is taken with the rest, or comes after the reset and stays.
 #[test]
 fn loom_a_reset_against_a_charge_of_one_budget() {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
-    model.max_branches = 100_000;
-    model.check(|| {
+    explore(3, || {
         let rig = rig();
         assert!(rig.charge(&rig.both(), 4));
         let other = {
@@ -157,10 +143,7 @@ fn loom_a_reset_against_a_charge_of_one_budget() {
 /// A call that holds both budgets and commits less: what is held stays, whenever the reset comes.
 #[test]
 fn loom_a_reset_against_a_reservation_and_its_commit() {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
-    model.max_branches = 100_000;
-    model.check(|| {
+    explore(3, || {
         let rig = rig();
         assert!(rig.charge(&rig.both(), 4));
         let other = {
@@ -189,10 +172,7 @@ fn loom_a_reset_against_a_reservation_and_its_commit() {
 #[test]
 fn loom_two_that_pay_in_order() {
     const LATER: Resource = Resource::new(1, 1);
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(2);
-    model.max_branches = 100_000;
-    model.check(|| {
+    explore(2, || {
         let rig = rig();
         let seats = |rig: &Rig| {
             rig.other.join();

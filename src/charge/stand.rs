@@ -16,6 +16,7 @@ pub(super) const TOKENS: Resource = Resource::new(1, 0);
 pub(super) struct Ground {
     pub(super) flights: Flights,
     pub(super) clock: Clock,
+    #[cfg_attr(loom, allow(dead_code, reason = "loom moves no clock"))]
     pub(super) manual: ManualClock,
 }
 

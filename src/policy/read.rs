@@ -1,6 +1,7 @@
 //! A parsed document, whatever its syntax, read into a policy. Each node knows its line.
 
-use super::{Enforcement, Fault, GroupChoice, Limit, Place, Policy, PolicyBuilder, PolicyCause, PolicyError, key};
+use super::error::key;
+use super::{Enforcement, Fault, GroupChoice, Limit, Place, Policy, PolicyBuilder, PolicyCause, PolicyError};
 use crate::amount::{Cap, Ratio, Unit};
 use crate::cost::{Price, Rates, Rounding, TokenClass, Unknown, Weights};
 use crate::time::Timestamp;

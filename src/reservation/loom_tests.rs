@@ -9,6 +9,7 @@ use crate::clock::ManualClock;
 use crate::engine::Engine;
 use crate::policy::{Limit, Policy};
 use crate::scope::Scope;
+use crate::sync::explore;
 use crate::time::Timestamp;
 use crate::window::Window;
 
@@ -24,16 +25,9 @@ fn used_and_held(scope: &Scope) -> (u64, u64) {
     (usage[0].used, usage[0].held)
 }
 
-fn check(test: impl Fn() + Send + Sync + 'static) {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
-    model.max_branches = 100_000;
-    model.check(test);
-}
-
 #[test]
 fn loom_commit_against_release_of_one_reservation() {
-    check(|| {
+    explore(3, || {
         let (scope, tokens) = rig();
         let hold = Arc::new(scope.reserve(tokens.of(40)).unwrap());
         let shared = Arc::clone(&hold);
@@ -49,7 +43,7 @@ fn loom_commit_against_release_of_one_reservation() {
 
 #[test]
 fn loom_commit_against_commit_of_one_reservation() {
-    check(|| {
+    explore(3, || {
         let (scope, tokens) = rig();
         let hold = Arc::new(scope.reserve(tokens.of(40)).unwrap());
         let shared = Arc::clone(&hold);
@@ -65,7 +59,7 @@ fn loom_commit_against_commit_of_one_reservation() {
 
 #[test]
 fn loom_commit_against_drop() {
-    check(|| {
+    explore(3, || {
         let (scope, tokens) = rig();
         let (kept, dropped) = (scope.reserve(tokens.of(40)).unwrap(), scope.reserve(tokens.of(50)).unwrap());
         let drops = thread::spawn(move || drop(dropped));

@@ -6,6 +6,7 @@ use super::*;
 use crate::clock::ManualClock;
 use crate::engine::Engine;
 use crate::policy::Policy;
+use crate::sync::explore;
 
 fn rig(spec: WorkflowSpec) -> (Engine, Workflow) {
     let policy = Policy::builder().resource("tokens", Unit::Count).kind("agent").build().unwrap();
@@ -14,16 +15,9 @@ fn rig(spec: WorkflowSpec) -> (Engine, Workflow) {
     (engine, workflow)
 }
 
-fn check(test: impl Fn() + Send + Sync + 'static) {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
-    model.max_branches = 100_000;
-    model.check(test);
-}
-
 #[test]
 fn loom_workflow_end_against_step() {
-    check(|| {
+    explore(3, || {
         let (engine, workflow) = rig(WorkflowSpec::new().steps(5));
         let clone = workflow.clone();
         let steps = thread::spawn(move || u64::from(clone.step().is_ok()));
@@ -38,7 +32,7 @@ fn loom_workflow_end_against_step() {
 
 #[test]
 fn loom_workflow_steps_at_the_limit() {
-    check(|| {
+    explore(3, || {
         let (_engine, workflow) = rig(WorkflowSpec::new().steps(1));
         let clone = workflow.clone();
         let other = thread::spawn(move || clone.step().is_ok());
@@ -49,7 +43,7 @@ fn loom_workflow_steps_at_the_limit() {
 
 #[test]
 fn loom_workflow_ends_once() {
-    check(|| {
+    explore(3, || {
         let (engine, workflow) = rig(WorkflowSpec::new());
         let clone = workflow.clone();
         let other = thread::spawn(move || clone.end());

@@ -4,19 +4,13 @@ use loom::sync::Arc;
 use loom::thread;
 
 use super::*;
+use crate::sync::explore;
 
 /// Two slots: what a number charges counts in the next one too.
 type Ring = Rolling<2>;
 
 const MAX: u64 = 10;
 const HARD: Gate = Gate::Max(MAX);
-
-fn check(model: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
-    builder.max_branches = 100_000;
-    builder.check(model);
-}
 
 fn ring() -> Arc<Ring> {
     let ring = unused(100, 1_000);
@@ -49,7 +43,7 @@ fn assert_sound(ring: &Ring, charged: impl IntoIterator<Item = Option<(i64, u64)
 
 #[test]
 fn loom_rolling_two_admissions_for_one_place() {
-    check(|| {
+    explore(3, || {
         let ring = ring();
         let first = charge(&ring, 10, 4);
         let other = spawn(&ring, |ring| charge(ring, 11, 6));
@@ -63,7 +57,7 @@ fn loom_rolling_two_admissions_for_one_place() {
 /// The thread that still reads the old number must not use room that an expiry made, in a number from which the expired charge counts.
 #[test]
 fn loom_rolling_stale_admission_against_expiry() {
-    check(|| {
+    explore(3, || {
         let ring = ring();
         let first = charge(&ring, 10, 10);
         let stale = spawn(&ring, |ring| charge(ring, 11, 6));
@@ -79,7 +73,7 @@ fn loom_rolling_stale_admission_against_expiry() {
 
 #[test]
 fn loom_rolling_expiry_by_two_threads_in_different_numbers() {
-    check(|| {
+    explore(3, || {
         let ring = ring();
         let charges = [charge(&ring, 10, 4), charge(&ring, 11, 6)];
         let other = spawn(&ring, |ring| charge(ring, 13, 7));
@@ -91,7 +85,7 @@ fn loom_rolling_expiry_by_two_threads_in_different_numbers() {
 
 #[test]
 fn loom_rolling_expiry_by_two_threads_against_a_stale_admission() {
-    check(|| {
+    explore(3, || {
         let ring = ring();
         let first = charge(&ring, 10, 10);
         let others = [(11, 3), (12, 5)].map(|(now, amount)| spawn(&ring, move |ring| charge(ring, now, amount)));
@@ -104,7 +98,7 @@ fn loom_rolling_expiry_by_two_threads_against_a_stale_admission() {
 /// A thread that charges while the ring turns over under it more than once.
 #[test]
 fn loom_rolling_admission_that_sleeps_through_the_ring() {
-    check(|| {
+    explore(3, || {
         let ring = ring();
         let sleeper = spawn(&ring, |ring| charge(ring, 10, 6));
         let mine = [charge(&ring, 12, 5), charge(&ring, 14, 5)];
@@ -120,7 +114,7 @@ fn settle(ring: &Ring, number: i64, held: u64, actual: u64) -> bool {
 
 #[test]
 fn loom_rolling_release_against_expiry_and_admission() {
-    check(|| {
+    explore(3, || {
         let ring = ring();
         assert!(ring.admit(10, 6, HARD, Part::Held).is_ok());
         let next = charge(&ring, 11, 4);
@@ -137,7 +131,7 @@ fn loom_rolling_release_against_expiry_and_admission() {
 
 #[test]
 fn loom_rolling_commit_against_expiry_and_admission() {
-    check(|| {
+    explore(3, || {
         let ring = ring();
         assert!(ring.admit(10, 8, HARD, Part::Held).is_ok());
         let commit = spawn(&ring, |ring| settle(ring, 10, 8, 8));
@@ -152,7 +146,7 @@ fn loom_rolling_commit_against_expiry_and_admission() {
 
 #[test]
 fn loom_rolling_commit_above_and_below_against_expiry() {
-    check(|| {
+    explore(3, || {
         let ring = ring();
         assert!(ring.admit(10, 2, HARD, Part::Held).is_ok());
         assert!(ring.admit(11, 6, HARD, Part::Held).is_ok());
@@ -168,7 +162,7 @@ fn loom_rolling_commit_above_and_below_against_expiry() {
 
 #[test]
 fn loom_rolling_reset_against_settlement_and_expiry() {
-    check(|| {
+    explore(3, || {
         let ring = ring();
         charge(&ring, 10, 2).unwrap();
         charge(&ring, 11, 3).unwrap();
@@ -194,7 +188,7 @@ fn loom_rolling_reset_against_settlement_and_expiry() {
 /// The rule by which a refuser makes sure: if nobody is in the middle of anything and `lowered` has not moved, there was no room.
 #[test]
 fn loom_rolling_a_refusal_that_stands_is_right() {
-    check(|| {
+    explore(3, || {
         let ring = ring();
         charge(&ring, 10, 6).unwrap();
         let hold = ring.admit(11, 2, HARD, Part::Held).unwrap();
@@ -213,7 +207,7 @@ fn loom_rolling_a_refusal_that_stands_is_right() {
 /// A check while a charge expires: never less than what is charged.
 #[test]
 fn loom_rolling_peek_against_expiry() {
-    check(|| {
+    explore(3, || {
         let ring = ring();
         charge(&ring, 10, 4).unwrap();
         charge(&ring, 11, 3).unwrap();
@@ -227,7 +221,7 @@ fn loom_rolling_peek_against_expiry() {
 
 #[test]
 fn loom_rolling_two_come_back_and_a_charge() {
-    check(|| {
+    explore(3, || {
         let ring = ring();
         let far = charge(&ring, 5_000, 10);
         let seen = ring.latest();
