@@ -100,6 +100,12 @@ impl Ledger {
         Some(charged)
     }
 
+    /// Takes note of what a budget whose window rolls has charged now: it has no windows that could be told apart.
+    pub(super) fn stands(&mut self, budget: usize, charged: u64) {
+        let Budget { limit, cap, .. } = self.budgets[budget];
+        self.peaks[limit].rise(charged.into(), cap);
+    }
+
     /// By limit.
     pub(super) fn peaks(&self) -> &[Peak] {
         &self.peaks

@@ -5,13 +5,14 @@ use std::rc::Rc;
 
 use anyhow::Result;
 use encumber::{
-    ChargeError, Cost, CostError, Engine, Limit, ManualClock, Policy, Refusal, Reservation, Resource, Timestamp,
+    BudgetUsage, ChargeError, Cost, CostError, Engine, Limit, ManualClock, Policy, Refusal, Reservation, Resource,
+    Timestamp, Window,
 };
 
 use super::Outcome;
 use super::costs::{Costed, Costs};
 use super::ledger::{Ledger, Peak};
-use super::parties::{Parties, Party};
+use super::parties::{Parties, Party, Seat};
 use super::tally::{Counted, Denial, LimitTally, Tally};
 use super::verify::{Difference, Held, Verifier};
 use crate::report::{Admission, LimitReport, Report, ResourceReport};
@@ -226,9 +227,10 @@ impl Replay {
         self.tally.count(call.start, party, actual, None);
         let stays_open = self.admission != Admission::Charge;
         // Once a call has started before an earlier one, calls are counted in the windows that their budgets have reached, and windows
-        // may have been renumbered: the engine knows.
+        // may have been renumbered: the engine knows. It also knows the windows that follow use.
         self.went_back |= call.start < self.latest;
-        let reached = if self.went_back { party.scope.usage().ok() } else { None };
+        let follows_use = party.seats.iter().any(|seat| self.follows_use(seat));
+        let reached = if self.went_back || follows_use { party.scope.usage().ok() } else { None };
         let mut windows = Vec::with_capacity(if stays_open { party.seats.len() } else { 0 });
         for (place, seat) in party.seats.iter().enumerate() {
             let amount = asked.amount(self.limit_resources[seat.limit]);
@@ -241,6 +243,7 @@ impl Replay {
             };
             match amount {
                 Some(0) if !stays_open => {}
+                Some(_) if self.rolls(seat) => self.stands(party, place, reached.as_deref()),
                 Some(amount) => self.ledger.admit(seat.budget, start, before, amount, stays_open),
                 None => {}
             }
@@ -249,6 +252,22 @@ impl Replay {
             }
         }
         windows
+    }
+
+    /// Whether the windows of the limit depend on use.
+    fn follows_use(&self, seat: &Seat) -> bool {
+        let window = self.policy.limits()[seat.limit].window();
+        matches!(window, Window::Rolling(_) | Window::FirstUse(_))
+    }
+
+    fn rolls(&self, seat: &Seat) -> bool {
+        matches!(self.policy.limits()[seat.limit].window(), Window::Rolling(_))
+    }
+
+    fn stands(&mut self, party: &Party, place: usize, usage: Option<&[BudgetUsage]>) {
+        if let Some(usage) = usage.and_then(|usage| usage.get(place)) {
+            self.ledger.stands(party.seats[place].budget, usage.charged());
+        }
     }
 
     fn not_admitted(&mut self, call: &Call, party: &Party, actual: &Cost, error: ChargeError) -> Result<(), Fault> {
@@ -284,11 +303,18 @@ impl Replay {
         let commit = open.reservation.commit(open.actual.clone());
         let receipt = commit.map_err(|error| Difference::unsettled(number, error))?;
         let mut charged = Vec::new();
-        for (seat, start) in open.party.seats.iter().zip(&open.windows) {
+        let stand =
+            if open.party.seats.iter().any(|seat| self.rolls(seat)) { open.party.scope.usage().ok() } else { None };
+        for (place, (seat, start)) in open.party.seats.iter().zip(&open.windows).enumerate() {
             let resource = self.limit_resources[seat.limit];
-            if let (Some(held), Some(actual)) = (open.asked.amount(resource), open.actual.amount(resource)) {
+            if self.rolls(seat) {
+                self.stands(&open.party, place, stand.as_deref());
+            } else if let (Some(held), Some(actual)) = (open.asked.amount(resource), open.actual.amount(resource)) {
                 let now = self.ledger.settle(seat.budget, *start, held, actual);
-                charged.push((seat, *start, now));
+                // What the model calls a window that follows use, its usage shows.
+                if !self.follows_use(seat) {
+                    charged.push((seat, *start, now));
+                }
             }
         }
         match (&mut self.verifier, open.held) {

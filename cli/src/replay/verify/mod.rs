@@ -229,6 +229,8 @@ fn window(limit: &Limit) -> Result<reference::Window> {
             },
             None => bail!("--verify does not cover the window of the limit {}", limit.id()),
         },
+        Window::Rolling(span) => reference::Window::Rolling { seconds: span.as_seconds() },
+        Window::FirstUse(span) => reference::Window::FirstUse { seconds: span.as_seconds() },
         other => bail!("--verify does not cover the window {other} of the limit {}", limit.id()),
     })
 }
