@@ -198,3 +198,41 @@ fn a_saturated_count_is_all_used_and_never_helped_by_waiting_for_holders() {
     hold.release().unwrap();
     assert_eq!(scope.usage().unwrap()[0].used, u64::MAX);
 }
+
+#[test]
+fn a_member_of_an_unknown_kind_is_a_typo() {
+    let with = |member: &'static str| {
+        let limit = Limit::new("user-day", "user", "usd", Window::Day, Cap::Max(1_000)).group("heavy", Cap::Max(10));
+        Policy::builder().resource("usd", Unit::Usd).kind("bot").group("heavy", [member]).limit(limit).build()
+    };
+    for known in ["user:1", "bot:1", "global"] {
+        assert!(with(known).is_ok(), "{known}");
+    }
+    let error = with("usr:1").unwrap_err();
+    assert!(matches!(error.cause(), PolicyCause::UnknownKind(kind) if &**kind == "usr"), "{error}");
+    assert!(error.to_string().contains("heavy"), "{error}");
+}
+
+#[cfg(feature = "toml")]
+#[test]
+fn messages_of_a_policy_name_all_that_can_stand_there() {
+    let error = |text: &str| Policy::from_toml(text).unwrap_err().to_string();
+    let price = error("[resources]\nusd = \"usd\"\n[prices.m]\nwebsearch = \"10\"");
+    assert!(price.starts_with("line 4: prices.m.websearch: ") && price.ends_with(", web_search, call"), "{price}");
+    let reset = error("[resources]\nusd = \"usd\"\n[[resets]]\nid = \"r\"\nlimit = \"x\"\nmax_per_window = 1");
+    assert_eq!(reset, "line 5: resets[0].limit: there is no limit \"x\"; known: none");
+}
+
+#[cfg(feature = "prices")]
+#[test]
+fn a_skipped_model_without_a_provider_is_named_alone() {
+    let table = encumber::PriceTable::from_litellm(r#"{"m": {"input_cost_per_token": -1}}"#).unwrap();
+    assert_eq!(table.skipped()[0].to_string(), "m: input_cost_per_token: -1 is negative");
+}
+
+#[cfg(feature = "usage")]
+#[test]
+fn a_body_that_is_no_object_says_what_was_expected() {
+    let error = encumber::UsageApi::Anthropic.parse("[]").unwrap_err();
+    assert_eq!(error.to_string(), "body: expected an object, found a list");
+}

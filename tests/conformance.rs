@@ -66,7 +66,8 @@ fn main() -> ExitCode {
     schedules::self_check();
     let folder = std::env::var_os("ENCUMBER_CASES")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases"), PathBuf::from);
-    let cases = match read_cases(&folder) {
+    let mut tally = Tally::default();
+    let cases = match read_cases(&folder, &mut tally) {
         Ok(cases) => cases,
         Err(error) => {
             println!("{error}");
@@ -77,7 +78,6 @@ fn main() -> ExitCode {
         println!("no case in {}", folder.display());
         return ExitCode::FAILURE;
     }
-    let mut tally = Tally::default();
     for (area, case) in &cases {
         tally.count(area, case);
     }
@@ -92,24 +92,35 @@ fn main() -> ExitCode {
     if all.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Every case of every file, with its area, in the order of the files' names.
-fn read_cases(folder: &Path) -> Result<Vec<(String, Value)>, String> {
+/// Every case of every file, with its area, in the order of the files' names. A file that cannot be read fails, and the others run.
+fn read_cases(folder: &Path, tally: &mut Tally) -> Result<Vec<(String, Value)>, String> {
     let entries = std::fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let mut files: Vec<_> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
     files.sort();
     let mut cases = Vec::new();
     for path in files {
-        let fault = |what: &str| format!("{}: {what}", path.display());
-        let text = std::fs::read_to_string(&path).map_err(|error| fault(&error.to_string()))?;
-        let file: Value = serde_json::from_str(&text).map_err(|error| fault(&error.to_string()))?;
-        let listed = file["cases"].as_array().ok_or_else(|| fault("there is no list of cases"))?;
-        for case in listed {
-            let area = case["area"].as_str().or(file["area"].as_str()).ok_or_else(|| fault("a case has no area"))?;
-            cases.push((area.to_owned(), case.clone()));
+        match read_file(&path) {
+            Ok(of_file) => cases.extend(of_file),
+            Err(error) => {
+                println!("FAIL {}: {error}", path.display());
+                let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                tally.by_area.entry(name).or_default().failed += 1;
+            }
         }
     }
     Ok(cases)
+}
+
+fn read_file(path: &Path) -> Result<Vec<(String, Value)>, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let file: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+    let listed = file["cases"].as_array().ok_or("there is no list of cases")?;
+    let with_area = listed.iter().map(|case| {
+        let area = case["area"].as_str().or(file["area"].as_str()).ok_or("a case has no area")?;
+        Ok((area.to_owned(), case.clone()))
+    });
+    with_area.collect()
 }
 
 /// What came of the cases so far.

@@ -425,7 +425,7 @@ fn counts_that_are_none_are_errors_that_name_the_field() {
         }
     }
     let error = UsageApi::OpenAiChat.parse(r#"{"prompt_tokens": "many"}"#).unwrap_err();
-    assert_eq!(error.to_string(), "prompt_tokens: found \"many\"");
+    assert_eq!(error.to_string(), "prompt_tokens: expected a whole number below 2^64, found \"many\"");
     let largest = UsageApi::OpenAiChat.parse(r#"{"prompt_tokens": 18446744073709551615}"#).expect("fits");
     assert_eq!(largest.usage.tokens(C::Input), u64::MAX);
 }

@@ -186,7 +186,8 @@ impl fmt::Display for PolicyCause {
             Self::WrongKind { subject, kind } => write!(f, "{subject:?} is not of the limit's kind, {kind:?}"),
             Self::UnknownKind(kind) => write!(f, "the kind of subject {kind:?} is neither declared nor limited"),
             Self::UnknownLimit { limit, known } => {
-                write!(f, "there is no limit {limit:?}; known: {}", known.join(", "))
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                write!(f, "there is no limit {limit:?}; known: {known}")
             }
             Self::CannotLower { limit, lowers, why } => {
                 write!(f, "a reset of {limit} cannot lower {lowers}: {why}")

@@ -464,7 +464,6 @@ impl PolicyBuilder {
             named(kind, || Place::Kind(index))?;
             kinds.insert(kind.clone());
         }
-        let members = members(&self.groups)?;
         for (index, limit) in self.limits.iter().enumerate() {
             let fault = |field, entry: Option<&str>, cause| {
                 Fault::at(Place::Limit { index, field, entry: entry.map(Into::into) }, cause)
@@ -476,6 +475,7 @@ impl PolicyBuilder {
             kinds.insert(limit.kind.clone());
         }
         resets::assemble(&self.resets, &mut self.limits, &mut self.resources)?;
+        let members = members(&self.groups, &kinds)?;
         let exempt = exempt_subjects(&self.exempt, &kinds)?;
         let exempt_groups = exempt_groups(&self.exempt_groups)?;
         let Self { resources, limits, resets, rates, .. } = self;
@@ -488,7 +488,10 @@ fn named(name: &str, place: impl FnOnce() -> Place) -> Result<(), Fault> {
 }
 
 /// Which groups each subject is in.
-fn members(groups: &[(Box<str>, Vec<Box<str>>)]) -> Result<HashMap<Subject, Vec<Box<str>>>, Fault> {
+fn members(
+    groups: &[(Box<str>, Vec<Box<str>>)],
+    kinds: &BTreeSet<Box<str>>,
+) -> Result<HashMap<Subject, Vec<Box<str>>>, Fault> {
     let mut members = HashMap::<Subject, Vec<Box<str>>>::new();
     for (index, (group, subjects)) in groups.iter().enumerate() {
         let place = |member| Place::Group { name: group.clone(), member };
@@ -497,7 +500,7 @@ fn members(groups: &[(Box<str>, Vec<Box<str>>)]) -> Result<HashMap<Subject, Vec<
             return Err(Fault::at(place(None), PolicyCause::Duplicate(group.clone())));
         }
         for (member, text) in subjects.iter().enumerate() {
-            let subject: Subject = text.parse().map_err(|e| Fault::at(place(Some(member)), PolicyCause::Subject(e)))?;
+            let subject = known_subject(text, kinds).map_err(|cause| Fault::at(place(Some(member)), cause))?;
             members.entry(subject).or_default().push(group.clone());
         }
     }
@@ -508,15 +511,19 @@ fn exempt_subjects(texts: &[Box<str>], kinds: &BTreeSet<Box<str>>) -> Result<BTr
     let mut exempt = BTreeSet::new();
     for (index, text) in texts.iter().enumerate() {
         let fault = |cause| Fault::at(Place::Exempt(index), cause);
-        let subject: Subject = text.parse().map_err(|e| fault(PolicyCause::Subject(e)))?;
-        if subject.kind() != GLOBAL && !kinds.contains(subject.kind()) {
-            return Err(fault(PolicyCause::UnknownKind(subject.kind().into())));
-        }
+        let subject = known_subject(text, kinds).map_err(fault)?;
         if !exempt.insert(subject) {
             return Err(fault(PolicyCause::Duplicate(text.clone())));
         }
     }
     Ok(exempt)
+}
+
+/// A subject of a kind that is declared, limited, or `global`: with any other, a typo would go unseen.
+fn known_subject(text: &str, kinds: &BTreeSet<Box<str>>) -> Result<Subject, PolicyCause> {
+    let subject: Subject = text.parse().map_err(PolicyCause::Subject)?;
+    let is_known = subject.kind() == GLOBAL || kinds.contains(subject.kind());
+    if is_known { Ok(subject) } else { Err(PolicyCause::UnknownKind(subject.kind().into())) }
 }
 
 fn exempt_groups(groups: &[Box<str>]) -> Result<BTreeSet<Box<str>>, Fault> {

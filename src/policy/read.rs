@@ -99,6 +99,19 @@ impl<'a> At<'a> {
 /// Keys that describe costs rather than name a resource in `[cost]`.
 const COST_KEYS: [&str; 4] = ["operations", "rounding", "unknown_operation", "unknown_model"];
 
+/// What can have a price: the classes, and what is billed beside tokens.
+const PRICE_KEYS: [&str; TokenClass::NAMES.len() + 2] = {
+    let mut keys = [""; TokenClass::NAMES.len() + 2];
+    let mut index = 0;
+    while index < TokenClass::NAMES.len() {
+        keys[index] = TokenClass::NAMES[index];
+        index += 1;
+    }
+    keys[index] = "web_search";
+    keys[index + 1] = "call";
+    keys
+};
+
 pub(super) fn policy(document: &Node) -> Read<Policy> {
     let root = At { node: document, path: String::new() };
     let entries = root.entries()?;
@@ -231,7 +244,10 @@ fn rates(cost: Option<At<'_>>, prices: Option<At<'_>>, units: &[(&str, Unit)]) -
             price = match name {
                 "web_search" => price.with_web_search(ratio(&at)?),
                 "call" => price.with_call_fee(ratio(&at)?),
-                _ => price.with(class(name, &at)?, ratio(&at)?),
+                _ => match TokenClass::from_name(name) {
+                    Some(class) => price.with(class, ratio(&at)?),
+                    None => return Err(at.unknown_key(name, &PRICE_KEYS)),
+                },
             };
         }
         rates = rates.price(model, price);

@@ -33,7 +33,9 @@ impl fmt::Display for SettleError {
             Self::Released => "the reservation was released before",
             Self::Expired => "the reservation's time-to-live ran out before",
             Self::NoTimeToLive => "the reservation has no time-to-live",
-            Self::UnknownResource => "the actual names a resource that the policy does not declare",
+            Self::UnknownResource => {
+                "the actual names a resource of another engine, or one that the reservation's policy does not declare"
+            }
         })
     }
 }

@@ -124,7 +124,7 @@ impl Hold {
         self.state.load(Ordering::Acquire) & CLAIMED == 0
     }
 
-    /// Whether its time-to-live ran out before anybody settled it. It stays so when it is committed late.
+    /// Whether its time-to-live ran out before anybody settled it, and it has been collected. It stays so when it is committed late.
     pub fn has_expired(&self) -> bool {
         self.state.load(Ordering::Acquire) & EXPIRED != 0
     }

@@ -293,7 +293,9 @@ impl Accounts {
     pub(crate) fn set_reset_fault(&self, component: &str, down: bool) -> bool {
         let mut faults = lock(&self.faults);
         match component {
-            "reset_write" => faults.reset_write = down,
+            "charge" | "credit" | "credits" | "payment" | "wallet" => faults.charge = down,
+            // The reset and its count are one step: what fails the one fails the other.
+            "reset_write" | "count_write" | "reset_count_write" => faults.reset_write = down,
             "refund" => faults.refund = down,
             _ => return false,
         }
@@ -411,13 +413,16 @@ impl Declared {
             _ if window[name].is_null() => Ok(None),
             _ => Err(Unbuilt::Wrong("invalid_config")),
         };
-        let percent = warning("warn_pct")?.map(u8::try_from).transpose();
+        // At 0 percent a budget always warns, as it does at an amount of 0.
+        let percent = warning("warn_pct")?;
+        let warn_at = warning("warn_at")?.or(percent.filter(|percent| *percent == 0));
+        let percent = percent.filter(|percent| *percent > 0).map(u8::try_from).transpose();
         Ok(Self {
             name: args::text(window, "name")?.to_owned(),
             id,
             window: windows::window(window).map_err(Unbuilt::Wrong)?,
             cap,
-            warn_at: warning("warn_at")?,
+            warn_at,
             warn_percent: percent.map_err(|_| Unbuilt::Wrong("invalid_config"))?,
         })
     }
@@ -461,6 +466,8 @@ fn failure_policy(setup: &Value) -> Result<FailurePolicy, Unbuilt> {
             "record" => policy.record(choice),
             "reserve" | "consume" => policy.reserve(choice),
             "paid_reset" | "reset" => policy.reset(choice),
+            // What there is can always be read, flagged.
+            "usage" if choice == OnFailure::Open => policy,
             unknown => return Err(format!("the runner does not know the operation {unknown:?} of a policy").into()),
         };
     }

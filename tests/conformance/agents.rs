@@ -139,7 +139,13 @@ impl Agent {
         let requested = cost.amount(self.tokens);
         let scope = self.scope.clone();
         match ask(&scope, cost) {
-            Ok(admission) => Ok(json!({ "ok": true, "requested": requested, "over_budget": admission.is_over() })),
+            Ok(admission) => {
+                let mut result = self.status()?;
+                result["ok"] = json!(true);
+                result["requested"] = json!(requested);
+                result["over_budget"] = json!(admission.is_over());
+                Ok(result)
+            }
             Err(ChargeError::Refused(refusal)) => {
                 let violation = refusal.primary();
                 Ok(json!({
@@ -232,10 +238,17 @@ impl Warning {
             return Amount::of(&agent["warn_at"]).whole().map(Self::At);
         }
         if !agent["warn_pct"].is_null() {
-            return Amount::of(&agent["warn_pct"]).whole().and_then(|p| u8::try_from(p).ok()).map(Self::Percent);
+            let percent = Amount::of(&agent["warn_pct"]).whole().and_then(|percent| u8::try_from(percent).ok())?;
+            return Some(if percent == 0 { Self::At(0) } else { Self::Percent(percent) });
         }
         if agent["warning_threshold"].is_null() {
             return Some(Self::Percent(WARN_PERCENT));
+        }
+        // In this dialect a fraction is clamped to what it may be.
+        match agent["warning_threshold"].as_f64() {
+            Some(fraction) if fraction < 0.0 => return Some(Self::At(0)),
+            Some(fraction) if fraction > 1.0 => return Some(Self::Percent(100)),
+            _ => {}
         }
         let fraction = args::ratio(&agent["warning_threshold"])?;
         let percent = (1..=100_u8).find(|percent| Ratio::new(u64::from(*percent), 100) == Some(fraction));

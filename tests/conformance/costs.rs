@@ -81,8 +81,8 @@ pub(crate) fn accumulate(step: &Value) -> Result<Value, String> {
     let mut total = Cost::nothing().and(micros, 0).and(tokens, 0).and(calls, 0);
     let mut unpriced = 0;
     for call in args::list(step, "calls")? {
-        let told = |names: [&str; 2]| names.into_iter().find_map(|name| Amount::of(&call[name]).clamped());
-        let cost = match told(["micros", "cost_micros"]) {
+        let told = |name: &str| Amount::of(&call[name]).clamped();
+        let cost = match told("micros").or_else(|| told("cost_micros")) {
             Some(micros) => Some(micros),
             None => priced(call)?,
         };
@@ -94,12 +94,16 @@ pub(crate) fn accumulate(step: &Value) -> Result<Value, String> {
 }
 
 /// All tokens of a call, of whatever class.
-fn tokens_of(call: &Value, told: impl Fn([&str; 2]) -> Option<u64>) -> Result<u64, String> {
-    if let Some(tokens) = told(["tokens", "total_tokens"]) {
+fn tokens_of(call: &Value, told: impl Fn(&str) -> Option<u64>) -> Result<u64, String> {
+    if let Some(tokens) = ["tokens", "total_tokens", "total"].into_iter().find_map(&told) {
         return Ok(tokens);
     }
-    let usage = usage(&call["usage"]).ok_or("usage holds other than whole numbers")?;
-    Ok(TokenClass::ALL.into_iter().fold(0, |sum, class| usage.tokens(class).saturating_add(sum)))
+    let usage = usage(if call["usage"].is_null() { call } else { &call["usage"] });
+    let usage = usage.ok_or("usage holds other than whole numbers")?;
+    let of_classes = TokenClass::ALL.into_iter().map(|class| usage.tokens(class));
+    let also = ["prompt", "prompt_tokens", "completion", "completion_tokens", "input_tokens", "output_tokens"];
+    let also = also.into_iter().filter_map(told);
+    Ok(of_classes.chain(also).fold(0, u64::saturating_add))
 }
 
 /// The price of a call of `reserve_tokens` (or `default_tokens`) both ways, within the bounds. Prices are dollars per token.
@@ -136,11 +140,13 @@ fn per_million(per_token: &str) -> Option<Ratio> {
 
 /// A limit as a dynamic source gives it.
 pub(crate) fn parse_limit(step: &Value) -> Result<Value, String> {
-    args::known_fields(step, &["raw"])?;
-    Ok(match Cap::from_json(&step["raw"]) {
-        Ok(cap) => json!({ "limit": shown(cap) }),
-        Err(_) => json!({ "error": "invalid_limit" }),
-    })
+    args::known_fields(step, &["raw", "accept_text", "allow_text", "from_text", "text"])?;
+    let takes_text = ["accept_text", "allow_text", "from_text", "text"].into_iter().any(|field| step[field] == true);
+    let cap = match step["raw"].as_str().filter(|_| takes_text) {
+        Some(text) => Unit::Count.parse(text).map(Cap::Max).ok(),
+        None => Cap::from_json(&step["raw"]).ok(),
+    };
+    Ok(cap.map_or(json!({ "error": "invalid_limit" }), |cap| json!({ "limit": shown(cap) })))
 }
 
 /// Each `base_NAME` times the multiplier.

@@ -37,7 +37,6 @@ struct Ledger {
 
 /// Runs work behind a guard: what is held, settled and given back is read off the engine's budgets.
 pub(crate) fn billable_call(step: &Value) -> Result<Value, String> {
-    let work = Work::read(&step["outcome"])?;
     let ledger = match Ledger::new(&step["account"])? {
         Ok(ledger) => ledger,
         Err(error) => return Ok(json!({ "error": error })),
@@ -53,12 +52,11 @@ pub(crate) fn billable_call(step: &Value) -> Result<Value, String> {
     };
     let recorded_before = ledger.used("ledger")?;
     let seen = match hold {
-        Some(hold) => ledger.held_call(hold, &work)?,
-        None => ledger.free_call(&work)?,
+        Some(hold) => ledger.held_call(hold, &step["outcome"])?,
+        None => ledger.free_call(&step["outcome"])?,
     };
     let recorded = ledger.used("ledger")? - recorded_before;
-    let recorded: Vec<u64> =
-        if matches!(work, Work::Costs(_)) && seen.error.is_none() { vec![recorded] } else { vec![] };
+    let recorded: Vec<u64> = if seen.error.is_none() { vec![recorded] } else { vec![] };
     let Seen { reserved, finalized, released, error } = seen;
     Ok(json!({
         "ok": error.is_none(),
@@ -77,9 +75,11 @@ impl Work {
         let cost = &outcome["cost"];
         match (outcome.as_str(), Amount::of(cost)) {
             (None, Amount::Whole(cost)) => Ok(Self::Costs(cost)),
-            (Some("fail" | "failed" | "error"), _) => Ok(Self::Fails),
+            (Some("error" | "exception" | "fail" | "failed" | "raise" | "raises"), _) => Ok(Self::Fails),
             (Some("panic" | "panics"), _) => Ok(Self::Panics),
-            (Some("cancel" | "cancelled" | "canceled" | "timeout"), _) => Ok(Self::IsCancelled),
+            (Some("abort" | "aborted" | "cancel" | "canceled" | "cancelled" | "drop" | "dropped" | "timeout"), _) => {
+                Ok(Self::IsCancelled)
+            }
             _ => Err(format!("the runner knows no outcome {outcome}")),
         }
     }
@@ -119,7 +119,8 @@ impl Ledger {
     }
 
     /// Holds, works and commits; the guard is a reservation, so that it is given back however the work ends.
-    fn held_call(&self, amount: u64, work: &Work) -> Result<Seen, String> {
+    /// Work that is refused is not looked at.
+    fn held_call(&self, amount: u64, outcome: &Value) -> Result<Seen, String> {
         let mut seen = Seen::default();
         let guard = match self.scope.reserve(self.units.of(amount)) {
             Ok(guard) => guard,
@@ -128,7 +129,7 @@ impl Ledger {
         };
         let held = self.held()?;
         seen.reserved.push(held);
-        match work.run(guard) {
+        match Work::read(outcome)?.run(guard) {
             Ok((cost, guard)) => {
                 let receipt = guard.commit(self.units.of(cost)).map_err(|error| error.to_string())?;
                 seen.finalized.extend(receipt.charged().amount(self.units));
@@ -142,8 +143,8 @@ impl Ledger {
     }
 
     /// Works first; nothing was held, and what it cost is recorded all the same.
-    fn free_call(&self, work: &Work) -> Result<Seen, String> {
-        match work.run(()) {
+    fn free_call(&self, outcome: &Value) -> Result<Seen, String> {
+        match Work::read(outcome)?.run(()) {
             Ok((cost, ())) => {
                 self.free.record(self.units.of(cost)).map_err(|error| error.to_string())?;
                 Ok(Seen::default())

@@ -17,7 +17,6 @@ const SEED: u64 = 0x656e_6375_6d62_6572;
 
 /// Runs the schedule of a step. `expected` holds its invariants: `always` of everything that a thread sees, the others of the end.
 pub(crate) fn interleave(outer: &World, step: &Value, expected: &Value) -> Result<Value, String> {
-    let schedule = Schedule::read(step)?;
     let own = schedules::own_setup(step)?;
     let inner;
     let world = if own.is_empty() {
@@ -26,6 +25,7 @@ pub(crate) fn interleave(outer: &World, step: &Value, expected: &Value) -> Resul
         inner = outer.with_setup(own)?;
         &inner
     };
+    let schedule = Schedule::read(step, world.setup())?;
     if says(step, "first day of the week") {
         world.to_monday();
     }
@@ -40,7 +40,12 @@ pub(crate) fn interleave(outer: &World, step: &Value, expected: &Value) -> Resul
     };
     let run = Run::new(world, &schedule, &always)?;
     let sums = run.all_rounds()?;
-    let end = run.reading()?;
+    let mut end = run.reading()?;
+    for (name, sum) in &sums {
+        if end[name].is_null() {
+            end[name] = i64::try_from(*sum).map_or(Value::Null, |sum| json!(sum));
+        }
+    }
     for (name, wanted) in expected.as_object().into_iter().flatten().filter(|(name, _)| *name != "always") {
         let fault = |what: &str| format!("{name}: {what} at {end} with the sums {sums:?}");
         match wanted {
@@ -212,7 +217,14 @@ impl<'a> Run<'a> {
                     let result = self.world.run(operation.name, &step)?;
                     self.look_at(operation.name, &step, &result, hands)?;
                 }
-                Action::AllAtOnce => self.all_at_once(role, &choices[..chosen], hands)?,
+                Action::AllAtOnce(own) if own.is_empty() => {
+                    let before = choices[..chosen].iter().filter_map(|choice| match choice {
+                        Action::Operation(operation) => Some(operation),
+                        _ => None,
+                    });
+                    self.all_at_once(role, before, hands)?;
+                }
+                Action::AllAtOnce(own) => self.all_at_once(role, own.iter(), hands)?,
             }
         }
         let is_unasked = |(before, after): (&u64, &u64)| before == after;
@@ -224,11 +236,13 @@ impl<'a> Run<'a> {
     }
 
     /// Runs operations on the same hold at once.
-    fn all_at_once(&self, role: &Role, choices: &[Action], hands: &mut Hands) -> Result<(), String> {
-        let operations = choices.iter().filter_map(|choice| match choice {
-            Action::Operation(operation) => Some((operation.name, self.arguments(role, operation, hands))),
-            _ => None,
-        });
+    fn all_at_once<'o>(
+        &self,
+        role: &Role,
+        operations: impl Iterator<Item = &'o Operation>,
+        hands: &mut Hands,
+    ) -> Result<(), String> {
+        let operations = operations.map(|operation| (operation.name, self.arguments(role, operation, hands)));
         let operations: Vec<_> = operations.collect();
         let results: Vec<_> = std::thread::scope(|scope| {
             let run = |(name, step): &'_ (&'static str, Value)| self.world.run(name, step);
@@ -295,7 +309,12 @@ impl<'a> Run<'a> {
             hands.add(field, number(value).unwrap_or(0));
         }
         match name {
-            "consume" if is_ok => hands.add("consumed", number(&step["amount"]).unwrap_or(0)),
+            "agent_consume" | "consume" if is_ok => {
+                let amount = number(&result["requested"]).or_else(|| number(&step["amount"])).unwrap_or(0);
+                hands.add("charged", amount);
+                hands.add("consumed", amount);
+            }
+            "record" | "spend" if is_ok => hands.add("charged", number(&result["recorded"]).unwrap_or(0)),
             "reserve" if is_ok && result["replayed"] != true => {
                 hands.add("reserved", number(&step["amount"]).unwrap_or(0));
             }
@@ -375,6 +394,7 @@ impl<'a> Run<'a> {
             Leap::Seconds(seconds) => Some(seconds),
             Leap::TimeToLive => [&setup["slots"]["ttl_s"], &setup["hold_ttl_s"]].into_iter().find_map(Value::as_u64),
             Leap::NextWindow => None,
+            Leap::Back(seconds) => return self.world.set_back(Duration::from_secs(seconds)),
         };
         match seconds {
             Some(seconds) => self.world.advance(Duration::from_secs(seconds)),

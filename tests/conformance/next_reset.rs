@@ -27,7 +27,8 @@ pub(crate) fn next_reset(step: &Value, now: Timestamp) -> Result<Value, String> 
 fn reset_at(every: &str, zone: &str, time: &str, now: Timestamp) -> Result<Timestamp, String> {
     let zone = Zone::new(zone).map_err(|error| error.to_string())?;
     let time: TimeOfDay = time.parse().map_err(|error: WindowError| error.to_string())?;
-    let period: Period = every.parse().map_err(|error: encumber::PeriodError| error.to_string())?;
+    let period = every.parse().or_else(|error| Period::from_word(every).ok_or(error));
+    let period = period.map_err(|error: encumber::PeriodError| error.to_string())?;
     let calendar = |window: Window| Ok(end(window.in_zone(zone)?.reset_at(time)?, now));
     let end = match period {
         Period::Seconds(DAY) => calendar(Window::Day),

@@ -30,9 +30,10 @@ struct Sold {
     guard: Guard,
 }
 
-/// What fails between the payment and the end of a reset.
+/// What fails from the payment to the end of a reset.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Faults {
+    pub(super) charge: bool,
     pub(super) reset_write: bool,
     pub(super) refund: bool,
 }
@@ -119,9 +120,10 @@ impl Accounts {
         }
         let scope = self.with_wallet(&account)?;
         let faults = *lock(&self.faults);
-        let sold = if faults.reset_write {
+        let sold = if faults.charge || faults.reset_write {
+            let is_degraded = self.is_degraded();
             let sold = scope.paid_reset_with(&account.reset_id(), &Failing::new(self, key, faults)?);
-            self.engine.set_degraded(Component::Store, false);
+            self.engine.set_degraded(Component::Store, is_degraded);
             sold
         } else {
             scope.paid_reset(&account.reset_id())
@@ -248,7 +250,7 @@ impl Accounts {
     }
 }
 
-/// A wallet of the host's after whose charge the engine's store goes down.
+/// A wallet of the host's that cannot be charged, or after whose charge the engine's store goes down.
 struct Failing<'a> {
     accounts: &'a Accounts,
     wallet: Scope,
@@ -264,6 +266,9 @@ impl<'a> Failing<'a> {
 
 impl Wallet for Failing<'_> {
     fn charge(&self, _: &Subject, amount: u64) -> Result<(), WalletError> {
+        if self.faults.charge {
+            return Err(failed(&"the wallet cannot be charged"));
+        }
         let credits = self.accounts.engine.resource(CREDITS).map_err(|error| failed(&error))?;
         let hold = self.wallet.reserve(credits.of(amount)).map_err(|_| WalletError::Insufficient)?;
         let receipt = hold.commit(credits.of(amount)).map_err(|error| failed(&error))?;

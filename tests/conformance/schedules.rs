@@ -1,7 +1,8 @@
 //! Stress schedules: threads that run described operations in rounds, and an invariant that is asked of everything they see.
 //!
-//! A line of the body is `ROLE: OPERATION ARGUMENTS`, `OPERATION then OPERATION`, or `OPERATION or OPERATION` for a choice. A line that the runner cannot read is an
-//! error: what a schedule describes and the runner does not do would not be tested.
+//! A line of the body is `ROLE: OPERATION ARGUMENTS`, or `OPERATION or OPERATION` for a choice, `OPERATION and OPERATION in parallel` for
+//! both at once, `OPERATION, then OPERATION` for one after the other. A line that the runner cannot read is an error: what a schedule
+//! describes and the runner does not do would not be tested.
 
 use serde_json::{Map, Value, json};
 
@@ -33,8 +34,8 @@ pub(crate) struct Line {
 #[derive(Clone, Debug)]
 pub(crate) enum Action {
     Operation(Operation),
-    /// The choices before this one, all at once on the same hold.
-    AllAtOnce,
+    /// These operations all at once on the same hold; the choices before this one, when there are none.
+    AllAtOnce(Vec<Operation>),
     /// Moves the clock on.
     Clock(Leap),
     /// Looks at what the line before returned; every result is looked at anyway.
@@ -49,6 +50,8 @@ pub(crate) enum Leap {
     /// To where the first window ends.
     NextWindow,
     Seconds(u64),
+    /// By so many seconds into the past.
+    Back(u64),
 }
 
 #[derive(Clone, Debug)]
@@ -117,6 +120,68 @@ const OPERATIONS: [(&str, &str); 46] = [
     ("wf_step", "wf_step"),
 ];
 
+/// What the words of operations mean where a schedule is about other things than accounts: the setup that says so, and its words.
+const WORDS_OF: [(&str, &[(&str, &str)]); 5] = [
+    (
+        "agents",
+        &[
+            ("check", "agent_check"),
+            ("consume", "agent_consume"),
+            ("reset", "agent_reset"),
+            ("snapshot", "agent_status"),
+            ("status", "agent_status"),
+            ("usage", "agent_status"),
+        ],
+    ),
+    (
+        "slots",
+        &[
+            ("acquire", "slot_acquire"),
+            ("active", "slot_count"),
+            ("count", "slot_count"),
+            ("release", "slot_release"),
+            ("renew", "slot_renew"),
+            ("status", "slot_count"),
+            ("usage", "slot_count"),
+        ],
+    ),
+    (
+        "workflow",
+        &[
+            ("begin", "wf_begin"),
+            ("end", "wf_end"),
+            ("start", "wf_begin"),
+            ("status", "wf_status"),
+            ("step", "wf_step"),
+            ("usage", "wf_status"),
+        ],
+    ),
+    (
+        "features",
+        &[
+            ("check", "feature_check"),
+            ("record", "feature_record"),
+            ("release", "feature_release"),
+            ("reserve", "feature_reserve"),
+            ("status", "feature_usage"),
+            ("usage", "feature_usage"),
+        ],
+    ),
+    (
+        "counter",
+        &[
+            ("count", "counter_get"),
+            ("get", "counter_get"),
+            ("incr", "counter_incr"),
+            ("increment", "counter_incr"),
+            ("reset", "counter_reset"),
+        ],
+    ),
+];
+
+/// The same for accounts.
+const WORDS_OF_ACCOUNTS: &[(&str, &str)] = &[("reset", "reset_daily"), ("status", "usage")];
+
 /// Operations that only look.
 const READS: [&str; 10] = [
     "agent_status",
@@ -132,9 +197,11 @@ const READS: [&str; 10] = [
 ];
 
 impl Schedule {
-    pub(crate) fn read(step: &Value) -> Result<Self, String> {
+    /// Reads a step. What its words mean follows from what is set up.
+    pub(crate) fn read(step: &Value, setup: &Value) -> Result<Self, String> {
         let rounds = step["rounds"].as_u64().filter(|rounds| *rounds > 0).ok_or("rounds is no number")?;
-        let is_of_agents = step["account"].is_null() && step["accounts"].is_null() && !step["agent"].is_null();
+        let own = WORDS_OF.iter().find(|(name, _)| setup["accounts"].is_null() && !setup[*name].is_null());
+        let words = own.map_or(WORDS_OF_ACCOUNTS, |(_, words)| words);
         let lines = args::texts(step, "body")?;
         let threads = |count: &Value| count.as_u64().filter(|count| (1..=256).contains(count));
         let named: Vec<(&str, u64)> = match &step["threads"] {
@@ -154,9 +221,7 @@ impl Schedule {
             let mut is_taken = false;
             for ((name, _), taking) in named.iter().zip(&mut roles) {
                 if role.is_none_or(|role| role == *name) {
-                    for part in text.trim().split(" then ") {
-                        taking.lines.push(Line::read(part, is_of_agents)?);
-                    }
+                    taking.lines.extend(Line::read_all(text, words)?);
                     is_taken = true;
                 }
             }
@@ -176,7 +241,8 @@ impl Schedule {
 
     /// Whether some threads do nothing but look.
     pub(crate) fn has_readers(&self) -> bool {
-        self.roles.iter().any(|role| role.operations().all(|operation| READS.contains(&operation.name)))
+        let mut roles = self.roles.iter();
+        roles.any(|role| role.operations().count() > 0 && role.operations().all(|read| READS.contains(&read.name)))
     }
 
     fn operations(&self) -> impl Iterator<Item = &Operation> {
@@ -187,7 +253,11 @@ impl Schedule {
 impl Role {
     fn operations(&self) -> impl Iterator<Item = &Operation> {
         let choices = self.lines.iter().flat_map(|line| &line.choices);
-        choices.filter_map(|action| if let Action::Operation(operation) = action { Some(operation) } else { None })
+        choices.flat_map(|action| match action {
+            Action::Operation(operation) => std::slice::from_ref(operation),
+            Action::AllAtOnce(several) => several,
+            Action::Clock(_) | Action::Look => &[],
+        })
     }
 
     /// Whether a line of these gives back what another one took, so that it must be kept under a name.
@@ -196,50 +266,97 @@ impl Role {
     }
 }
 
+/// What words mean: the word, the operation.
+type Words = [(&'static str, &'static str)];
+
 impl Line {
-    fn read(text: &str, is_of_agents: bool) -> Result<Self, String> {
+    /// The lines of a text: what is joined with "then", or with "and" where both sides are operations, is done one after the other.
+    fn read_all(text: &str, words: &Words) -> Result<Vec<Self>, String> {
         let bare = without_remarks(text);
-        let one_in = if bare.split_whitespace().any(|word| word == "sometimes") { SOMETIMES } else { 1 };
-        let choices = bare.split(" or ").map(|choice| {
-            Action::read(choice, is_of_agents)
-                .ok_or_else(|| format!("the runner cannot read the line {text:?} of a schedule"))
-        });
-        Ok(Self { one_in, choices: choices.collect::<Result<_, _>>()? })
+        let mut parts: Vec<String> = Vec::new();
+        for part in bare.split(" then ") {
+            let both: Vec<&str> = part.split(" and ").collect();
+            let are_operations = both.iter().all(|side| !operations(&split(side), words).is_empty());
+            if both.len() > 1 && are_operations && !is_at_once(&split(part)) {
+                parts.extend(both.into_iter().map(str::to_owned));
+            } else {
+                parts.push(part.to_owned());
+            }
+        }
+        parts.iter().map(|part| Self::read(part, text, words)).collect()
+    }
+
+    fn read(part: &str, text: &str, words: &Words) -> Result<Self, String> {
+        let one_in = if split(part).contains(&"sometimes") { SOMETIMES } else { 1 };
+        let fault = || format!("the runner cannot read the line {text:?} of a schedule");
+        let choices: Option<Vec<_>> = part.split(" or ").map(|choice| Action::read(choice, words)).collect();
+        let choices = choices.ok_or_else(fault)?;
+        for (place, choice) in choices.iter().enumerate() {
+            let nothing_at_once = matches!(choice, Action::AllAtOnce(own) if own.is_empty() && place < 2);
+            if nothing_at_once {
+                return Err(fault());
+            }
+        }
+        Ok(Self { one_in, choices })
     }
 }
 
 impl Action {
-    fn read(text: &str, is_of_agents: bool) -> Option<Self> {
-        let words: Vec<&str> = text.split(|c: char| c.is_whitespace() || ",;".contains(c)).collect();
-        let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
-        let says = |sought: &str| words.contains(&sought);
-        if says("clock") || says("advance") || says("expire") {
+    fn read(text: &str, meanings: &Words) -> Option<Self> {
+        let words = split(text);
+        let says = |sought: &[&str]| sought.iter().any(|word| words.contains(word));
+        let mut operations = operations(&words, meanings);
+        let boundaries = ["boundary", "day", "midnight", "period", "rollover", "week", "window"];
+        if says(&["advance", "clock", "expire", "expires", "jump", "jumps"])
+            || (operations.is_empty() && says(&["midnight", "boundary", "rollover"]))
+        {
             let seconds = words.iter().find_map(|word| word.trim_end_matches('s').parse().ok());
-            let to_next = ["midnight", "boundary", "period", "window", "day", "week"].into_iter().any(says);
             return Some(Self::Clock(match seconds {
+                seconds if says(&["back", "backward", "backwards"]) => Leap::Back(seconds.unwrap_or(1)),
                 Some(seconds) => Leap::Seconds(seconds),
-                None if to_next => Leap::NextWindow,
+                None if says(&boundaries) => Leap::NextWindow,
                 None => Leap::TimeToLive,
             }));
         }
-        if says("parallel") || says("both") {
-            return Some(Self::AllAtOnce);
+        if is_at_once(&words) && operations.len() != 1 {
+            return Some(Self::AllAtOnce(operations));
         }
-        if says("refusal") && says("read") {
+        if says(&["both"]) && operations.is_empty() {
+            return Some(Self::AllAtOnce(operations));
+        }
+        if says(&["refusal"]) && says(&["read"]) {
             return Some(Self::Look);
         }
-        let place = words.iter().position(|word| OPERATIONS.iter().any(|(known, _)| known == word))?;
-        let (_, name) = OPERATIONS.iter().find(|(known, _)| *known == words[place])?;
-        let name = match *name {
-            "consume" if is_of_agents => "agent_consume",
-            "check" if is_of_agents => "agent_check",
-            "usage" if is_of_agents => "agent_status",
-            name => name,
-        };
-        let rest = &words[place + 1..];
-        let amount = rest.iter().find_map(|word| range(word));
-        Some(Self::Operation(Operation { name, words: rest.iter().map(|word| (*word).to_owned()).collect(), amount }))
+        operations.truncate(1);
+        operations.pop().map(Self::Operation)
     }
+}
+
+/// The words of a text.
+fn split(text: &str) -> Vec<&str> {
+    text.split(|c: char| c.is_whitespace() || ",;+/".contains(c)).filter(|word| !word.is_empty()).collect()
+}
+
+fn is_at_once(words: &[&str]) -> bool {
+    ["concurrently", "once", "parallel", "simultaneously"].into_iter().any(|word| words.contains(&word))
+}
+
+/// The operations that words name, each with the words up to the next one.
+fn operations(words: &[&str], meanings: &Words) -> Vec<Operation> {
+    let meaning = |word: &&str| {
+        let all = meanings.iter().chain(&OPERATIONS);
+        all.into_iter().find(|(known, _)| known == word).map(|(_, name)| *name)
+    };
+    let places: Vec<(usize, &str)> =
+        words.iter().enumerate().filter_map(|(place, word)| Some((place, meaning(word)?))).collect();
+    let mut operations: Vec<Operation> = Vec::new();
+    for (number, &(place, name)) in places.iter().enumerate() {
+        let end = places.get(number + 1).map_or(words.len(), |(next, _)| *next);
+        let rest = &words[place + 1..end];
+        let amount = rest.iter().find_map(|word| range(word));
+        operations.push(Operation { name, words: rest.iter().map(|word| (*word).to_owned()).collect(), amount });
+    }
+    operations
 }
 
 /// `7`, `1..50`, `0..hold`, `hold`.
@@ -328,8 +445,9 @@ fn account(short: &Value) -> Result<Value, String> {
 
 /// Checks this reading before anything is judged by it.
 pub(crate) fn self_check() {
-    let read =
-        |threads: Value, body: &[&str]| Schedule::read(&json!({ "threads": threads, "rounds": 1, "body": body }));
+    let read = |threads: Value, body: &[&str]| {
+        Schedule::read(&json!({ "threads": threads, "rounds": 1, "body": body }), &Value::Null)
+    };
     let Ok(schedule) = read(json!({ "a": 2, "b": 1 }), &["a: consume 101 (always refused)", "b: one usage snapshot"])
     else {
         panic!("roles")
@@ -342,11 +460,25 @@ pub(crate) fn self_check() {
     };
     assert!(matches!(
         schedule.roles[0].lines[1].choices[..],
-        [Action::Operation(_), Action::Operation(_), Action::AllAtOnce]
+        [Action::Operation(_), Action::Operation(_), Action::AllAtOnce(_)]
     ));
     let Action::Operation(settle) = &schedule.roles[0].lines[1].choices[0] else { panic!("an operation") };
     assert_eq!((settle.name, settle.amount), ("finalize", Some((Bound::Number(0), Bound::Hold))));
-    for body in ["dance", "a: consume 1", "consume 1 or dance", ""] {
+    let Ok(schedule) = read(
+        json!(8),
+        &["finalize 7 and release in parallel", "reserve both keys 5", "check and record 5, then usage"],
+    ) else {
+        panic!("joined lines")
+    };
+    let [at_once, both, check, record, usage] = &schedule.roles[0].lines[..] else { panic!("five lines") };
+    assert!(matches!(&at_once.choices[..], [Action::AllAtOnce(two)] if two.len() == 2));
+    for (line, expected) in [(both, "reserve"), (check, "check"), (record, "record"), (usage, "usage")] {
+        assert!(
+            matches!(&line.choices[..], [Action::Operation(operation)] if operation.name == expected),
+            "{expected}"
+        );
+    }
+    for body in ["dance", "a: consume 1", "consume 1 or dance", "consume 1, then dance", "both in parallel", ""] {
         assert!(read(json!(1), &[body]).is_err(), "{body}");
     }
 }

@@ -117,6 +117,11 @@ impl World {
         self.clock.advance(by);
     }
 
+    pub(crate) fn set_back(&self, by: Duration) {
+        let by_micros = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
+        self.clock.set(Timestamp::from_micros(self.now().as_micros().saturating_sub(by_micros)));
+    }
+
     /// To the next start of a week, unless one is now.
     pub(crate) fn to_monday(&self) {
         if let Some(week) = Window::Week.bounds(self.now()).filter(|week| week.start < self.now()) {

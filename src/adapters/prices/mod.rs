@@ -311,7 +311,10 @@ impl SkippedPrice {
 
 impl fmt::Display for SkippedPrice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}: ", self.provider, self.model)?;
+        if !self.provider.is_empty() {
+            write!(f, "{} ", self.provider)?;
+        }
+        write!(f, "{}: ", self.model)?;
         if !self.field.is_empty() {
             write!(f, "{}: ", self.field)?;
         }

@@ -163,6 +163,8 @@ pub enum UsageError {
     Malformed {
         /// Where it stands, such as `usage.prompt_tokens_details.cached_tokens`.
         field: Box<str>,
+        /// What should stand there, in words: `a whole number`.
+        expected: &'static str,
         /// What stands there, shortened.
         found: Box<str>,
     },
@@ -176,7 +178,7 @@ impl fmt::Display for UsageError {
             Self::Json(what) => write!(f, "not JSON: {what}"),
             Self::NotReported => f.write_str("the body reports no usage"),
             Self::Missing(field) => write!(f, "the usage has no {field}"),
-            Self::Malformed { field, found } => write!(f, "{field}: found {found}"),
+            Self::Malformed { field, expected, found } => write!(f, "{field}: expected {expected}, found {found}"),
             Self::EventTooLarge => write!(f, "an event of the stream is larger than {EVENT_BYTES_MAX} bytes"),
         }
     }

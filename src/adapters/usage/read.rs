@@ -15,7 +15,7 @@ pub(super) struct Object<'a> {
 impl<'a> Object<'a> {
     /// The body itself.
     pub(super) fn root(value: &'a Value) -> Result<Self, UsageError> {
-        let fields = value.as_object().ok_or_else(|| malformed("body", value))?;
+        let fields = value.as_object().ok_or_else(|| malformed("body", "an object", value))?;
         Ok(Self { fields, path: String::new() })
     }
 
@@ -24,7 +24,7 @@ impl<'a> Object<'a> {
         match self.fields.get(field) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::Object(fields)) => Ok(Some(Self { fields, path: self.path_to(field) })),
-            Some(other) => Err(malformed(&self.path_to(field), other)),
+            Some(other) => Err(malformed(&self.path_to(field), "an object", other)),
         }
     }
 
@@ -35,12 +35,12 @@ impl<'a> Object<'a> {
             Some(Value::Array(items)) => {
                 let object = |(index, item): (usize, &'a Value)| {
                     let path = format!("{}[{index}]", self.path_to(field));
-                    let fields = item.as_object().ok_or_else(|| malformed(&path, item))?;
+                    let fields = item.as_object().ok_or_else(|| malformed(&path, "an object", item))?;
                     Ok(Self { fields, path })
                 };
                 items.iter().enumerate().map(object).collect()
             }
-            Some(other) => Err(malformed(&self.path_to(field), other)),
+            Some(other) => Err(malformed(&self.path_to(field), "a list", other)),
         }
     }
 
@@ -48,7 +48,10 @@ impl<'a> Object<'a> {
     pub(super) fn count(&self, field: &str) -> Result<Option<u64>, UsageError> {
         match self.fields.get(field) {
             None | Some(Value::Null) => Ok(None),
-            Some(value) => value.as_u64().map(Some).ok_or_else(|| malformed(&self.path_to(field), value)),
+            Some(value) => value
+                .as_u64()
+                .map(Some)
+                .ok_or_else(|| malformed(&self.path_to(field), "a whole number below 2^64", value)),
         }
     }
 
@@ -85,13 +88,13 @@ pub(super) fn usage_of<'a>(root: &Object<'a>, keys: &[&str], counts: &[&str]) ->
     if counts.iter().any(|count| root.has(count)) { Ok(root.clone()) } else { Err(UsageError::NotReported) }
 }
 
-pub(super) fn malformed(field: &str, found: &Value) -> UsageError {
+pub(super) fn malformed(field: &str, expected: &'static str, found: &Value) -> UsageError {
     let found = match found {
         Value::Object(_) => "an object".to_owned(),
         Value::Array(_) => "a list".to_owned(),
         other => other.to_string().chars().take(40).collect(),
     };
-    UsageError::Malformed { field: field.into(), found: found.into() }
+    UsageError::Malformed { field: field.into(), expected, found: found.into() }
 }
 
 /// The service that a provider's word means, if it means one.
