@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::{ChargeError, RecordError, Scope, refused_error};
+use super::{ChargeError, Gate, RecordError, Scope, refused_error, tell_refused};
 use crate::amount::{Cost, Resource};
 use crate::charge::{self, Ask, Windows};
 use crate::engine::OnFailure;
@@ -37,45 +37,37 @@ impl Scope {
     pub fn charge_in_order(&self, order: [Resource; 2], amount: u64) -> Result<Receipt, ChargeError> {
         let plan = self.plan()?;
         let core = &*self.core;
-        plan.knows(&named(order))?;
+        let named = named(order);
+        plan.knows(&named)?;
+        let _passing = plan.pass(&named)?;
         if let Some(component) = plan.degraded.filter(|_| core.failure_policy.reserve == OnFailure::Closed) {
             return Err(ChargeError::Degraded(component));
         }
         let now = core.now_precise();
         core.collect_overdue(now);
         let resets = core.resets.done();
-        let mut windows = Windows::new();
-        loop {
-            let shares = charge::charge_in_order(&plan.seats, core, order, amount, now, &mut windows);
-            match shares {
-                Ok(cost) => {
-                    let parts = [Charged { plan: plan.clone(), windows, cost: cost.clone() }];
-                    let mut overages = SmallVec::new();
-                    for (index, &window) in parts[0].windows.iter().enumerate() {
-                        if cost.amount(plan.seats[index].resource).is_some() {
-                            let charged = plan.seats[index].meter.charged_in(window);
-                            overages.extend(charged.and_then(|charged| plan.overage(index, window, charged)));
-                        }
-                    }
-                    return Ok(Receipt {
-                        number: unique_number(),
-                        at: now,
-                        resets,
-                        charged: cost,
-                        overages,
-                        late: false,
-                        degraded: plan.degraded.is_some(),
-                        parts: parts.into(),
-                    });
-                }
+        let mut overages = SmallVec::new();
+        let mut windows = Windows::from_elem(0, plan.seats.len());
+        let cost = loop {
+            let report = |seat, window, charged| {
+                windows[seat] = window;
+                overages.extend(plan.overage(seat, window, charged));
+            };
+            match charge::charge_in_order(&plan.seats, core, order, amount, now, report) {
+                Ok(cost) => break cost,
                 // Made sure of as any refusal; if there is room after all, it was made meanwhile.
                 Err(cost) => {
                     if let Err(refused) = charge::check(&plan.seats, core, Ask::Charge(&cost), now) {
-                        return Err(refused_error(&plan, &refused));
+                        let error = refused_error(&plan, &refused);
+                        tell_refused(core, &error);
+                        return Err(error);
                     }
                 }
             }
-        }
+        };
+        let parts = SmallVec::from_iter([Charged { plan: plan.clone(), windows, cost: cost.clone() }]);
+        let degraded = plan.degraded.is_some();
+        Ok(Receipt { number: unique_number(), at: now, resets, charged: cost, overages, late: false, degraded, parts })
     }
 
     /// Like [`Scope::charge_in_order`] after the fact: never refused. What both have no room for goes to the second, which may go over its
@@ -113,6 +105,7 @@ impl Scope {
             overages.extend(plan.overage(seat, window, charged));
         };
         let cost = charge::record_in_order(&plan.seats, core, order, amount, now, report);
+        plan.tell(Gate::touch);
         let parts = SmallVec::from_iter([Charged { plan: plan.clone(), windows, cost: cost.clone() }]);
         let degraded = plan.degraded.is_some();
         Ok(Receipt { number: unique_number(), at: now, resets, charged: cost, overages, late: false, degraded, parts })
@@ -127,6 +120,7 @@ impl Scope {
         let plan = self.plan()?;
         let asked = resources.iter().fold(Cost::nothing(), |cost, &resource| cost.and(resource, 0));
         plan.knows(&asked)?;
+        plan.ended(&asked)?;
         // A hold of 0 passes while anything is left.
         self.ask(&plan, Ask::Hold(&asked))
     }
