@@ -512,3 +512,16 @@ fn random_trees_of_allowances_conserve_every_unit() {
         assert!(agents.iter().map(|(used, _)| used).sum::<u64>() >= spent, "seed {seed}: {agents:?}");
     }
 }
+
+/// Found by reading: what was recorded in order above the pool was not passed on.
+#[test]
+fn what_pays_in_order_within_reaches_the_parent() {
+    let rig = rig();
+    let allowance = rig.allowance(1_000);
+    let scope = allowance.scope(["agent:a"]).unwrap();
+    scope.record_in_order([rig.tokens, rig.usd], 1_300).unwrap();
+    assert_eq!(rig.parent(), (0, 1_200), "100 tokens paid first, 200 are above the pool");
+    drop(scope);
+    drop(allowance);
+    assert_eq!(rig.parent(), (1_200, 0));
+}

@@ -6,8 +6,8 @@ use std::thread;
 use std::time::Duration;
 
 use encumber::{
-    Cap, CapError, ChargeError, Enforcement, Engine, Limit, ManualClock, Policy, RecordError, Resource, Scope, Source,
-    Status, Subject, Unit, Window,
+    Cap, CapError, ChargeError, Enforcement, Engine, Limit, ManualClock, Policy, RecordError, Resource, Retry, Scope,
+    Source, Status, Subject, Unit, Window,
 };
 
 fn policy(day: u64) -> Policy {
@@ -321,4 +321,58 @@ fn many_at_once_take_what_there_is() {
         // 4 × 200 of 10 on average are more than both have.
         assert!(rig.scope.charge_in_order(order, 30).is_err(), "round {round}: {charged:?}");
     }
+}
+
+/// Found by reading: `retry_at` went by the cap of a window that the top-up does not reach.
+#[test]
+fn what_fits_only_with_a_top_up_of_today_does_not_fit_tomorrow() {
+    let rig = rig();
+    rig.engine.top_up(&rig.user, "day", 100).unwrap();
+    let hold = rig.scope.reserve(rig.tokens.of(150)).unwrap();
+    let retry = |amount: u64| rig.scope.try_charge(rig.tokens.of(amount)).unwrap_err().into_refusal().unwrap().retry();
+    assert_eq!(retry(100), Retry::At("2026-04-04T00:00:00Z".parse().unwrap()));
+    assert_eq!(retry(101), Retry::Unknown, "the hold may be released today");
+    assert_eq!(retry(201), Retry::Never);
+    hold.commit(rig.tokens.of(150)).unwrap();
+    assert_eq!(retry(101), Retry::Never);
+    rig.next_day();
+    assert!(!rig.admits(101) && rig.admits(100));
+}
+
+/// Found by reading: who had read the clock before midnight and came after one who had read it later put an ended window's top-up in the
+/// place of the new one.
+#[test]
+fn a_top_up_by_an_older_time_does_not_take_away_a_newer_one() {
+    let rig = rig();
+    let night = rig.clock.now();
+    rig.next_day();
+    rig.engine.top_up(&rig.user, "day", 30).unwrap();
+    rig.clock.set(night);
+    let change = rig.engine.top_up(&rig.user, "day", 20).unwrap();
+    assert_eq!(change.until, Some("2026-04-05T00:00:00Z".parse().unwrap()), "the later window is used");
+    assert_eq!((change.before, change.after), (Cap::Max(130), Cap::Max(150)));
+    rig.next_day();
+    assert_eq!(rig.cap("day"), Cap::Max(150));
+}
+
+#[test]
+fn a_top_up_by_a_clock_that_had_jumped_does_not_keep_later_ones_from_working() {
+    let rig = rig();
+    let home = rig.clock.now();
+    rig.clock.advance(Duration::from_secs(4_000 * 86_400));
+    rig.engine.top_up(&rig.user, "day", 30).unwrap();
+    rig.clock.set(home);
+    rig.engine.top_up(&rig.user, "day", 20).unwrap();
+    assert_eq!(rig.cap("day"), Cap::Max(120));
+}
+
+#[test]
+fn soft_rolling_budgets_that_pay_in_order_report_what_they_are_over() {
+    let soft = Limit::new("soft", "user", "a", Window::rolling(3_600).unwrap(), Cap::Max(5));
+    let policy = Policy::builder().resource("a", Unit::Count).resource("b", Unit::Count);
+    let policy = policy.limit(soft.enforcement(Enforcement::Soft)).build().unwrap();
+    let engine = Engine::new(policy);
+    let order = ["a", "b"].map(|name| engine.resource(name).unwrap());
+    let receipt = engine.scope(["user:1"]).unwrap().charge_in_order(order, 8).unwrap();
+    assert_eq!(receipt.overages().iter().map(|overage| overage.above).collect::<Vec<_>>(), [3]);
 }

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use encumber::{
-    Cap, ChargeError, Counted, Engine, Limit, ManualClock, Policy, Retry, Scope, StepError, Unit, Window, Workflow,
-    WorkflowError, WorkflowSpec,
+    Cap, ChargeError, Counted, Engine, Limit, ManualClock, PaidReset, Policy, ResetError, Retry, Scope, StepError,
+    Subject, Unit, Wallet, WalletError, Window, Workflow, WorkflowError, WorkflowSpec,
 };
 
 struct Rig {
@@ -385,4 +385,43 @@ fn active_workflows_are_bounded_as_holds_are() {
     let two = scope.begin_workflow("two", steps(1)).unwrap_err();
     assert_eq!(two, WorkflowError::Charge(ChargeError::TooManyHolds { max: 1 }));
     assert_eq!(scope.usage().unwrap()[0].used, 1);
+}
+
+/// Of which nothing is ever taken.
+struct NoWallet;
+
+impl Wallet for NoWallet {
+    fn charge(&self, _: &Subject, _: u64) -> Result<(), WalletError> {
+        panic!("nothing is sold after the end");
+    }
+
+    fn refund(&self, _: &Subject, _: u64) -> Result<(), WalletError> {
+        Ok(())
+    }
+}
+
+/// Found by reading: these ways in passed no gate.
+#[test]
+fn what_pays_in_order_and_paid_resets_pass_the_gate_too() {
+    let policy = Policy::builder()
+        .resource("included", Unit::Count)
+        .resource("credits", Unit::Count)
+        .limit(Limit::new("day", "agent", "included", Window::Day, Cap::Max(10)))
+        .limit(Limit::new("credit", "agent", "credits", Window::Lifetime, Cap::Max(100)))
+        .reset(PaidReset::new("fresh", "day").price(5).credits("credits").max_per_window(Cap::Unlimited))
+        .build()
+        .unwrap();
+    let engine = Engine::new(policy);
+    let order = ["included", "credits"].map(|name| engine.resource(name).unwrap());
+    let starter = engine.scope(["agent:a"]).unwrap();
+    let workflow = starter.begin_workflow("wf", WorkflowSpec::new()).unwrap();
+    let scope = workflow.scope();
+    assert_eq!(scope.charge_in_order(order, 10).unwrap().charged(), &order[0].of(10));
+    workflow.end();
+    assert!(matches!(scope.charge_in_order(order, 1), Err(ChargeError::Ended(_))));
+    assert!(matches!(scope.check_in(&order[1..]), Err(ChargeError::Ended(_))));
+    let error = scope.paid_reset("fresh").unwrap_err();
+    assert!(matches!(error, ResetError::Ended(_)) && error.name() == "ended", "{error:?}");
+    assert!(matches!(scope.paid_reset_with("fresh", &NoWallet), Err(ResetError::Ended(_))));
+    assert_eq!(starter.usage().unwrap().iter().map(|budget| budget.used).collect::<Vec<_>>(), [10, 0, 0]);
 }

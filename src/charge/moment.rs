@@ -55,7 +55,7 @@ pub(crate) fn take_back(_: &Moment<'_>, seats: &[Seat], cost: &Cost, windows: &W
 }
 
 /// Charges what is left of the first resource and the rest of `amount` to the second: all or none, and the second only once the first is
-/// used up.
+/// used up. Tells each seat's window and charged amount to `report`.
 ///
 /// # Errors
 /// The cost that did not fit.
@@ -65,10 +65,10 @@ pub(crate) fn charge_in_order(
     order: [Resource; 2],
     amount: u64,
     now: Timestamp,
-    windows: &mut Windows,
+    report: impl FnMut(usize, i64, u64),
 ) -> Result<Cost, Cost> {
     let moment = grounds.flights().moment();
-    let mut reached = Reached::new();
+    let (mut windows, mut reached) = (Windows::new(), Reached::new());
     loop {
         let shares = Shares::of(seats, order, amount, now);
         let [_, last] = order;
@@ -76,13 +76,14 @@ pub(crate) fn charge_in_order(
             return Err(shares.cost());
         }
         let cost = shares.cost();
-        if charge_in(&moment, seats, &cost, now, (windows, &mut reached)).is_some() {
+        if charge_in(&moment, seats, &cost, now, (&mut windows, &mut reached)).is_some() {
             if shares.still_hold(seats, now) {
+                report_all(seats, &cost, now, &windows, report);
                 drop(moment);
-                tell_reached(seats, grounds, Ask::Charge(&cost), now, windows, reached);
+                tell_reached(seats, grounds, Ask::Charge(&cost), now, &windows, reached);
                 return Ok(cost);
             }
-            take_back(&moment, seats, &cost, windows);
+            take_back(&moment, seats, &cost, &windows);
         }
     }
 }
@@ -108,10 +109,7 @@ pub(crate) fn record_in_order(
             take_back(&moment, seats, &first, &windows);
             continue;
         }
-        let mine = |seat: &Seat| first.amount(seat.resource).is_some();
-        for (index, seat) in seats.iter().enumerate().filter(|(_, seat)| mine(seat)) {
-            report(index, windows[index], seat.peek(now).amount);
-        }
+        report_all(seats, &first, now, &windows, &mut report);
         let [_, last] = order;
         if shares.rest > 0 {
             count(seats, grounds, &last.of(shares.rest), now, &mut report);
@@ -119,6 +117,15 @@ pub(crate) fn record_in_order(
         drop(moment);
         tell_reached(seats, grounds, Ask::Charge(&first), now, &windows, reached);
         return shares.cost();
+    }
+}
+
+/// Tells the window and the charged amount of each seat that `cost` was charged to.
+fn report_all(seats: &[Seat], cost: &Cost, now: Timestamp, windows: &Windows, mut report: impl FnMut(usize, i64, u64)) {
+    for (index, seat) in seats.iter().enumerate() {
+        if cost.amount(seat.resource).is_some() {
+            report(index, windows[index], seat.peek(now).amount);
+        }
     }
 }
 

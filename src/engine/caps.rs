@@ -195,8 +195,9 @@ impl Engine {
         let core = &*self.core;
         let at = core.now_precise();
         let in_force = core.live.get();
-        let budget = Budget::find(core, &in_force, subject, limit, at)?;
+        let mut budget = Budget::find(core, &in_force, subject, limit, at)?;
         let (before, after, until) = core.grants.change(subject, budget.rule, at, |grant| {
+            budget.catch_up(grant);
             let before = budget.cap_now(grant);
             let until = decide(&budget, grant)?;
             Ok::<_, CapError>((before, budget.cap_now(grant), until))
@@ -237,6 +238,15 @@ impl Budget {
         let current =
             meters.ok().and_then(|meters| meters.first().map(|meter| meter.peek(index).window)).unwrap_or(index);
         Ok(Self { label: Arc::clone(&in_force.label), rule, window: rule.1, current, policy_cap })
+    }
+
+    /// Uses the window of a top-up that came with a later time: time never goes back for a budget. The next window alone, so that a clock that
+    /// had jumped ahead keeps nothing from the current one.
+    fn catch_up(&mut self, grant: &Grant) {
+        let next = self.current.saturating_add(1);
+        if grant.extra.is_some_and(|(topped, _)| topped == next) {
+            self.current = next;
+        }
     }
 
     /// Its cap, top-ups aside.

@@ -193,11 +193,6 @@ impl Reservation {
         self.keep(ttl).map(|(guard, id)| DetachedHold { hold: guard.disarm(), id, replayed: false })
     }
 
-    /// With a time-to-live that the engine watches.
-    pub(crate) fn with_ttl(self, ttl: Duration) -> Result<Self, ChargeError> {
-        self.keep(ttl).map(|(guard, _)| Self { owned: Owned::Kept(guard) })
-    }
-
     /// As [`Reservation::split`], the hold alone.
     pub(crate) fn split_off(&self, cost: &Cost) -> Result<Hold, SplitError> {
         Hold::split(self, cost)

@@ -21,16 +21,19 @@ pub(crate) struct Refunds {
     within: Duration,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Made {
     receipts: HashMap<u64, Timestamp>,
+    /// Those made up to this instant are forgotten, so none of that age is refunded, whatever the clock says by now.
+    forgotten_until: Timestamp,
     /// How many to have before the old ones are looked for again.
     purge_at: usize,
 }
 
 impl Refunds {
     pub(crate) fn new(within: Duration) -> Self {
-        Self { made: Mutex::new(Made { receipts: HashMap::new(), purge_at: 1_024 }), within }
+        let made = Made { receipts: HashMap::new(), forgotten_until: Timestamp::MIN, purge_at: 1_024 };
+        Self { made: Mutex::new(made), within }
     }
 
     /// Gives back `cost` of what `receipt` charged.
@@ -42,12 +45,20 @@ impl Refunds {
             return Err(RefundError::TooOld);
         }
         let mut made = self.made.lock();
+        if receipt.at <= made.forgotten_until {
+            return Err(RefundError::TooOld);
+        }
         if made.receipts.contains_key(&receipt.number) {
             return Err(RefundError::Refunded);
         }
         made.receipts.insert(receipt.number, receipt.at);
         if made.receipts.len() >= made.purge_at {
-            made.receipts.retain(|_, at| now.saturating_since(*at) <= self.within);
+            let Made { receipts, forgotten_until, .. } = &mut *made;
+            receipts.retain(|_, at| {
+                let is_too_old = now.saturating_since(*at) > self.within;
+                *forgotten_until = if is_too_old { (*forgotten_until).max(*at) } else { *forgotten_until };
+                !is_too_old
+            });
             made.purge_at = (2 * made.receipts.len()).max(1_024);
         }
         drop(made);

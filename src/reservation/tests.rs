@@ -5,6 +5,7 @@ use super::*;
 use crate::amount::{Cap, Resource, Unit};
 use crate::clock::ManualClock;
 use crate::engine::Engine;
+use crate::event::Events;
 use crate::policy::{Limit, Policy};
 use crate::scope::Scope;
 use crate::window::Window;
@@ -283,6 +284,23 @@ fn a_refund_is_made_in_the_receipts_own_window() {
     assert_eq!(rig.engine.refund(&fresh, &rig.tokens.of(1)), Err(RefundError::TooOld));
 }
 
+/// Found by reading: the memory of refunds that are too old to be asked for again was given up, and a clock that was set back asked again.
+#[test]
+fn a_clock_that_is_set_back_refunds_nothing_twice() {
+    let rig = rig(Window::Lifetime);
+    let home = rig.clock.now();
+    let receipt = rig.scope.record(rig.tokens.of(300)).unwrap();
+    rig.engine.refund(&receipt, &rig.tokens.of(100)).unwrap();
+    rig.pass(31 * 86_400);
+    for _ in 0..2_000 {
+        let receipt = rig.scope.record(rig.tokens.of(1)).unwrap();
+        rig.engine.refund(&receipt, &rig.tokens.of(1)).unwrap();
+    }
+    rig.clock.set(home);
+    assert_eq!(rig.engine.refund(&receipt, &rig.tokens.of(100)), Err(RefundError::TooOld));
+    assert_eq!(rig.used_and_held(), (200, 0));
+}
+
 #[test]
 fn a_refund_of_a_grown_hold_takes_from_each_part_what_it_charged() {
     let rig = rig(Window::Day);
@@ -295,6 +313,19 @@ fn a_refund_of_a_grown_hold_takes_from_each_part_what_it_charged() {
     assert_eq!(rig.used_and_held(), (0, 0));
     let yesterday = rig.scope.usage_at("2026-02-04T12:00:00Z".parse().unwrap()).unwrap();
     assert_eq!(yesterday[0].as_ref().map(|usage| usage.used), Some(30));
+}
+
+/// Found by reading: it was admitted first, stood in others' way for a moment, and was told of.
+#[test]
+fn a_reservation_that_cannot_be_kept_leaves_no_trace() {
+    let limit = Limit::new("run", "agent", "tokens", Window::Lifetime, Cap::Max(1_000));
+    let policy = Policy::builder().resource("tokens", Unit::Count).limit(limit).build().unwrap();
+    let events = Events::bounded(8);
+    let engine = Engine::builder(policy).hold_ttl(TTL).max_holds(1).events(&events).build();
+    let (tokens, scope) = (engine.resource("tokens").unwrap(), engine.scope(["agent:a"]).unwrap());
+    let _first = scope.reserve(tokens.of(1)).unwrap();
+    assert_eq!(scope.reserve(tokens.of(999)).unwrap_err(), ChargeError::TooManyHolds { max: 1 });
+    assert_eq!(events.drain().map(|event| event.to_string()).collect::<Vec<_>>(), [""; 0]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::WalletError;
 use crate::engine::Component;
-use crate::scope::ScopeError;
+use crate::scope::{Ended, ScopeError};
 
 /// Why a reset did not come about. Nothing was reset, and nothing was charged but what [`ResetError::FailedRefundFailed`] tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +62,8 @@ pub enum ResetError {
     Busy,
     /// Something is degraded, and the [`FailurePolicy`](crate::FailurePolicy) closes resets then.
     Degraded(Component),
+    /// The workflow or the allowance that the scope belongs to has ended.
+    Ended(Ended),
     /// The host's wallet could not be charged.
     Wallet(WalletError),
     /// The host's wallet was charged, the reset could not be carried out any more, and the wallet was refunded.
@@ -78,7 +80,7 @@ pub enum ResetError {
 
 impl ResetError {
     /// The outcome in a word, for answers to clients: `disabled`, `no_limit`, `not_reached`, `other_window_exhausted`,
-    /// `insufficient_credits`, `cap_reached`, `busy`, `unavailable`, `failed_refunded`, `failed_refund_failed`; `unknown` when there is no
+    /// `insufficient_credits`, `cap_reached`, `busy`, `unavailable`, `ended`, `failed_refunded`, `failed_refund_failed`; `unknown` when there is no
     /// such reset for the scope.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -91,6 +93,7 @@ impl ResetError {
             Self::CapReached { .. } => "cap_reached",
             Self::Busy => "busy",
             Self::Degraded(_) | Self::Wallet(_) => "unavailable",
+            Self::Ended(_) => "ended",
             Self::FailedRefunded(_) => "failed_refunded",
             Self::FailedRefundFailed { .. } => "failed_refund_failed",
         }
@@ -126,6 +129,7 @@ impl fmt::Display for ResetError {
             }
             Self::Busy => f.write_str("another reset of the budget is being paid"),
             Self::Degraded(component) => component.fmt(f),
+            Self::Ended(ended) => ended.fmt(f),
             Self::Wallet(error) => error.fmt(f),
             Self::FailedRefunded(cause) => write!(f, "the reset was paid and refunded: {cause}"),
             Self::FailedRefundFailed { cause, refund } => {
@@ -136,6 +140,12 @@ impl fmt::Display for ResetError {
 }
 
 impl std::error::Error for ResetError {}
+
+impl From<Ended> for ResetError {
+    fn from(ended: Ended) -> Self {
+        Self::Ended(ended)
+    }
+}
 
 impl From<ScopeError> for ResetError {
     fn from(error: ScopeError) -> Self {

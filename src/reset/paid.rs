@@ -124,6 +124,7 @@ impl Scope {
             let plan = self.plan()?;
             let sale = Sale::of(&plan, id)?;
             sale.is_open(Payment::Wallet)?;
+            plan.ended(&Cost::nothing())?;
             // Claimed first, so that nobody comes between the look and the charge.
             let claim = self.core().resets.claim(sale.key()).ok_or(ResetError::Busy)?;
             plan.core.collect_overdue(now);
@@ -281,6 +282,8 @@ impl<'a> Sale<'a> {
         let (core, seats) = (&*self.plan.core, &self.plan.seats);
         let cost = if payment == Payment::Credits { self.cost().ok_or(ResetError::Disabled)? } else { Cost::nothing() };
         let count = &seats[self.count];
+        // A reset is a charge of whatever pays: it passes the gates as one.
+        let _passing = self.plan.pass(&cost)?;
         core.collect_overdue(now);
         let moment = core.flights.moment();
         // What was reported degraded meanwhile counts too.

@@ -46,30 +46,15 @@ impl Scope {
         let now = core.now_precise();
         core.collect_overdue(now);
         let resets = core.resets.done();
-        let mut windows = Windows::new();
-        loop {
-            let shares = charge::charge_in_order(&plan.seats, core, order, amount, now, &mut windows);
-            match shares {
-                Ok(cost) => {
-                    let parts = [Charged { plan: plan.clone(), windows, cost: cost.clone() }];
-                    let mut overages = SmallVec::new();
-                    for (index, &window) in parts[0].windows.iter().enumerate() {
-                        if cost.amount(plan.seats[index].resource).is_some() {
-                            let charged = plan.seats[index].meter.charged_in(window);
-                            overages.extend(charged.and_then(|charged| plan.overage(index, window, charged)));
-                        }
-                    }
-                    return Ok(Receipt {
-                        number: unique_number(),
-                        at: now,
-                        resets,
-                        charged: cost,
-                        overages,
-                        late: false,
-                        degraded: plan.degraded.is_some(),
-                        parts: parts.into(),
-                    });
-                }
+        let mut overages = SmallVec::new();
+        let mut windows = Windows::from_elem(0, plan.seats.len());
+        let cost = loop {
+            let report = |seat, window, charged| {
+                windows[seat] = window;
+                overages.extend(plan.overage(seat, window, charged));
+            };
+            match charge::charge_in_order(&plan.seats, core, order, amount, now, report) {
+                Ok(cost) => break cost,
                 // Made sure of as any refusal; if there is room after all, it was made meanwhile.
                 Err(cost) => {
                     if let Err(refused) = charge::check(&plan.seats, core, Ask::Charge(&cost), now) {
@@ -79,7 +64,10 @@ impl Scope {
                     }
                 }
             }
-        }
+        };
+        let parts = SmallVec::from_iter([Charged { plan: plan.clone(), windows, cost: cost.clone() }]);
+        let degraded = plan.degraded.is_some();
+        Ok(Receipt { number: unique_number(), at: now, resets, charged: cost, overages, late: false, degraded, parts })
     }
 
     /// Like [`Scope::charge_in_order`] after the fact: never refused. What both have no room for goes to the second, which may go over its

@@ -141,13 +141,12 @@ impl Scope {
     /// [`Scope::reserve`] that tells no listener of a refusal.
     #[inline]
     fn reserve_untold(&self, cost: Cost) -> Result<Reservation, ChargeError> {
+        if let Some(ttl) = self.core.hold_ttl {
+            return self.reserve_for_untold(cost, ttl);
+        }
         let plan = self.plan()?;
         let (windows, admission) = hold_untold(&plan, &cost)?;
-        let reservation = Reservation::new(Arc::clone(&plan), cost, windows, admission);
-        match self.core.hold_ttl {
-            None => Ok(reservation),
-            Some(ttl) => reservation.with_ttl(ttl),
-        }
+        Ok(Reservation::new(Arc::clone(&plan), cost, windows, admission))
     }
 
     /// Like [`Scope::reserve`], for at most `ttl`: if nobody has settled it by then, it is settled as a drop would. For guards that might
@@ -174,11 +173,15 @@ impl Scope {
     /// # Errors
     /// As [`Scope::try_charge`], and [`ChargeError::TooManyHolds`] when the engine keeps as many as it may. Nothing is held then.
     pub fn reserve_for(&self, cost: Cost, ttl: Duration) -> Result<Reservation, ChargeError> {
+        self.reserve_for_untold(cost, ttl).inspect_err(|error| tell_refused(&self.core, error))
+    }
+
+    fn reserve_for_untold(&self, cost: Cost, ttl: Duration) -> Result<Reservation, ChargeError> {
         let plan = self.plan()?;
         // The place first: a hold that cannot be kept is not made.
         let now = self.core.now_precise();
         let claim = self.core.claim_unique(now)?;
-        let (windows, admission) = hold(&plan, &cost)?;
+        let (windows, admission) = hold_untold(&plan, &cost)?;
         let hold = Hold::new(Arc::clone(&plan), cost, windows, admission);
         let id = claim.id.clone();
         let hold = keep_under(claim, hold, now.saturating_add(ttl), Keep::Remember);

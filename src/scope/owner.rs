@@ -169,7 +169,7 @@ impl fmt::Debug for Owned {
 }
 
 /// A charge on its way through the gates of the owners that it concerns; it comes out when dropped.
-pub(super) struct Passing<'a> {
+pub(crate) struct Passing<'a> {
     owners: &'a [Owned],
     cost: &'a Cost,
     leaves_open: bool,

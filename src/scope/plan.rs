@@ -232,7 +232,7 @@ impl Plan {
 
     /// Passes the gates of the owners that `cost` concerns; they are told when the answer is dropped.
     #[inline]
-    pub(super) fn pass<'a>(&'a self, cost: &'a Cost) -> Result<Passing<'a>, Ended> {
+    pub(crate) fn pass<'a>(&'a self, cost: &'a Cost) -> Result<Passing<'a>, Ended> {
         if !self.members.owners.is_empty() {
             // An owner whose time has run out lets nobody in.
             self.core.collect_overdue(self.core.now());
@@ -241,7 +241,7 @@ impl Plan {
     }
 
     /// What has ended of the owners that `cost` concerns.
-    pub(super) fn ended(&self, cost: &Cost) -> Result<(), Ended> {
+    pub(crate) fn ended(&self, cost: &Cost) -> Result<(), Ended> {
         if !self.members.owners.is_empty() {
             self.core.collect_overdue(self.core.now());
         }
@@ -292,9 +292,12 @@ impl Plan {
             let fits_at = seat.meter.fits_at(blocked.requested, blocked.max, refused.now);
             let retry = match fits_at.or(resets_at) {
                 _ if needed > blocked.max => Retry::Never,
-                Some(then) => Retry::At(then),
-                None if charged - held <= blocked.max - needed => Retry::Unknown,
-                None => Retry::Never,
+                // A top-up may end with the window.
+                Some(then) if Cap::Max(needed) <= seat.cap_in(blocked.state.window.saturating_add(1)) => {
+                    Retry::At(then)
+                }
+                _ if charged - held <= blocked.max - needed => Retry::Unknown,
+                _ => Retry::Never,
             };
             Violation {
                 limit: Arc::clone(&label.limit),
