@@ -338,6 +338,24 @@ impl<T: ?Sized> Holds<T> {
         overdue
     }
 
+    /// Forgets everything that is kept; the caller drops it, when no lock is held.
+    pub(crate) fn let_go(&self) -> Vec<Arc<T>> {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            let mut table = shard.table.lock();
+            let is_claimed = |entry: &Entry<T>| matches!(entry, Entry::Claimed);
+            let kept = table.by_id.extract_if(|_, entry| !is_claimed(entry));
+            all.extend(kept.filter_map(|(_, entry)| match entry {
+                Entry::Kept(kept) => Some(kept.hold),
+                Entry::Claimed => None,
+            }));
+            table.queue.clear();
+            shard.note_next(&table);
+        }
+        self.kept.fetch_sub(all.len() as u64, Ordering::AcqRel);
+        all
+    }
+
     /// How many ids are claimed, open or remembered.
     pub(crate) fn kept(&self) -> u64 {
         self.kept.load(Ordering::Acquire)

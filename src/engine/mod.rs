@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -69,6 +69,20 @@ const REFUND_WITHIN: Duration = Duration::from_secs(30 * 24 * 3_600);
 #[derive(Clone)]
 pub struct Engine {
     core: Arc<Core>,
+    _lease: Arc<Lease>,
+}
+
+/// What engines and scopes have: with the last of them goes what is kept under ids, since nobody can ask for it any more. What is kept has the
+/// core, and the core has what is kept: without this neither would ever go.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    core: Arc<Core>,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        drop((self.core.holds.let_go(), self.core.timed.let_go()));
+    }
 }
 
 /// What every handle of an engine shares.
@@ -92,11 +106,28 @@ pub(crate) struct Core {
     refunds: Refunds,
     /// Who listens.
     events: Option<Events>,
+    leased: Mutex<Weak<Lease>>,
     /// Only used when a policy is put in force, or a budget is made that no policy names.
     names: Mutex<Names>,
 }
 
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
 impl Core {
+    /// The lease that engines and scopes share, or a new one where none is left.
+    pub(crate) fn lease(self: &Arc<Self>) -> Arc<Lease> {
+        let mut leased = self.leased.lock();
+        leased.upgrade().unwrap_or_else(|| {
+            let lease = Arc::new(Lease { core: Arc::clone(self) });
+            *leased = Arc::downgrade(&lease);
+            lease
+        })
+    }
+
     /// The instant now, up to one tick old.
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
@@ -297,9 +328,11 @@ impl EngineBuilder {
             health: Health::new(),
             refunds: Refunds::new(self.refund_within),
             events: self.events,
+            leased: Mutex::new(Weak::new()),
             names: Mutex::new(names),
         };
-        Engine { core: Arc::new(core) }
+        let core = Arc::new(core);
+        Engine { _lease: core.lease(), core }
     }
 }
 

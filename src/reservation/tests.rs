@@ -344,3 +344,23 @@ fn an_engine_can_give_every_reservation_a_time_to_live() {
     assert_eq!((engine.sweep().expired, engine.sweep().expired), (1, 0));
     assert!(!hold.is_open());
 }
+
+/// Found by fuzzing: what is kept under ids has the engine's core, and the core has what is kept.
+#[test]
+fn with_the_last_engine_and_scope_everything_goes_that_is_kept_under_ids() {
+    let rig = rig(Window::Day);
+    let settled = rig.scope.reserve_with_id("settled", TTL, rig.tokens.of(1)).unwrap();
+    settled.commit(rig.tokens.of(1)).unwrap();
+    let core = Arc::downgrade(&settled.plan().core);
+    let detached = rig.scope.reserve(rig.tokens.of(2)).unwrap().detach(TTL).unwrap();
+    let allowance = rig.scope.reserve_for(rig.tokens.of(5), TTL).unwrap().into_allowance().unwrap();
+    let child = allowance.scope(["agent:b"]).unwrap();
+    let held = child.reserve_for(rig.tokens.of(3), TTL).unwrap().detach(TTL).unwrap();
+    let workflow = rig.scope.begin_workflow("run", crate::workflow::WorkflowSpec::new().ttl(TTL)).unwrap();
+    drop((settled, detached, held));
+    let Rig { engine, scope, .. } = rig;
+    drop((engine, scope, workflow, allowance));
+    assert!(core.upgrade().is_some(), "a scope of the allowance is left");
+    drop(child);
+    assert!(core.upgrade().is_none());
+}

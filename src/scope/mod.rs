@@ -10,7 +10,7 @@ use crate::amount::{Cap, Cost, Resource};
 use crate::charge::{self, Ask, Refused, Single, Windows};
 use crate::clock::Clock;
 use crate::cost::{CostError, Usage};
-use crate::engine::{Core, InForce, OnFailure, UnknownResource};
+use crate::engine::{Core, InForce, Lease, OnFailure, UnknownResource};
 use crate::event::EventKind;
 use crate::holds::{HoldId, HoldIdError, Keep, NotClaimed};
 use crate::live::{Loan, Renewed};
@@ -55,20 +55,30 @@ pub struct Scope {
     single: Option<Single>,
     version: u64,
     plan: Renewed<Plan>,
+    lease: Arc<Lease>,
 }
 
 impl Scope {
     pub(crate) fn resolve(core: Arc<Core>, members: Members) -> Result<Self, ScopeError> {
         let members = Arc::new(members);
         let plan = Plan::resolve(&core, &members)?;
-        Ok(Self::of(core, InUse::new(members), plan))
+        let lease = core.lease();
+        Ok(Self::of(core, lease, InUse::new(members), plan))
     }
 
-    fn of(core: Arc<Core>, members: InUse, plan: Arc<Plan>) -> Self {
+    fn of(core: Arc<Core>, lease: Arc<Lease>, members: InUse, plan: Arc<Plan>) -> Self {
         // The short way passes no gate.
         let is_plain = plan.degraded.is_none() && members.owners.is_empty();
         let single = if is_plain { Single::of(&plan.seats) } else { None };
-        Self { clock: core.clock.clone(), members, single, version: plan.version, plan: Renewed::new(plan), core }
+        Self {
+            clock: core.clock.clone(),
+            members,
+            single,
+            version: plan.version,
+            plan: Renewed::new(plan),
+            lease,
+            core,
+        }
     }
 
     /// Asks without taking: is anything left in every hard budget?
@@ -498,7 +508,7 @@ fn refused_error(plan: &Plan, refused: &Refused) -> ChargeError {
 
 impl Clone for Scope {
     fn clone(&self) -> Self {
-        Self::of(Arc::clone(&self.core), self.members.clone(), self.plan.newest())
+        Self::of(Arc::clone(&self.core), Arc::clone(&self.lease), self.members.clone(), self.plan.newest())
     }
 }
 
