@@ -553,7 +553,7 @@ impl fmt::Debug for Engine {
             .field("clock", &self.core.clock)
             .field("policy_version", &self.core.live.version())
             .field("subjects", &self.subjects())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

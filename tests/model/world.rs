@@ -170,8 +170,11 @@ impl World {
         for kind in self.kinds() {
             builder = builder.kind(kind);
         }
+        // A member of a kind that the policy does not know is refused: a typo is not a free pass.
+        let known: Vec<_> = self.kinds().iter().copied().chain(self.limits().map(|limit| limit.kind)).collect();
+        let is_known = |member: &&str| known.iter().any(|kind| member.split(':').next() == Some(*kind));
         for (name, members) in GROUPS {
-            builder = builder.group(name, members.iter().copied());
+            builder = builder.group(name, members.iter().copied().filter(is_known));
         }
         self.limits().fold(builder, |builder, limit| builder.limit(limit.engine())).build()
     }
