@@ -199,6 +199,7 @@ impl Model {
     /// # Errors
     /// A hold that is unknown or settled, unknown names, or [`Error::Refused`]: the hold stays as it was.
     pub fn try_extend(&mut self, hold: HoldId, cost: &[(&str, u64)], at: i64) -> Result<Admission, Error> {
+        self.sweep_if_kept(hold, at);
         let scope = self.open(hold)?.scope.clone();
         let budgets = self.budgets(&scope, at)?;
         let amounts = nonzero(&self.amounts(cost)?);
@@ -224,7 +225,8 @@ impl Model {
     ///
     /// # Errors
     /// A hold that is unknown or settled; [`Error::TooMuch`].
-    pub fn split(&mut self, hold: HoldId, cost: &[(&str, u64)]) -> Result<HoldId, Error> {
+    pub fn split(&mut self, hold: HoldId, cost: &[(&str, u64)], at: i64) -> Result<HoldId, Error> {
+        self.sweep_if_kept(hold, at);
         let found = self.open(hold)?;
         let (reserved, mut rest) = (held_by(&found.parts), summed(cost));
         let there = |resource: &str| reserved.get(resource).copied().unwrap_or_default();
@@ -270,7 +272,8 @@ impl Model {
             let least = if at_least { reserved.get(&resource).copied().unwrap_or_default() } else { 0 };
             totals.insert(resource, amount.max(least));
         }
-        match found.end.clone() {
+        self.sweep_if_kept(hold, at);
+        match self.find(hold)?.end.clone() {
             Some(End::Released) => Err(Error::AlreadyReleased),
             Some(End::Committed(before) | End::Expired { late: Some(before), .. }) if before.totals == totals => {
                 Ok(Settled { replayed: true, ..before.settled })
@@ -296,6 +299,7 @@ impl Model {
     /// # Errors
     /// A hold that is unknown or settled.
     pub fn release(&mut self, hold: HoldId, at: i64) -> Result<(), Error> {
+        self.sweep_if_kept(hold, at);
         self.open(hold)?;
         self.give_back(hold);
         self.end(hold, End::Released, at);
@@ -500,6 +504,13 @@ impl Model {
             }
         }
         (late, self.overages(&touched))
+    }
+
+    /// A hold with a time-to-live is open for no longer than that.
+    fn sweep_if_kept(&mut self, hold: HoldId, at: i64) {
+        if self.holds.get(hold.0 as usize).is_some_and(|found| found.name.is_some()) {
+            self.sweep(at);
+        }
     }
 
     fn find(&mut self, hold: HoldId) -> Result<&mut Hold, Error> {

@@ -659,8 +659,8 @@ fn ids_splits_and_refunds() {
     let (reserved, replayed) = reserve(&mut model, 60, 0).unwrap();
     assert_eq!((reserve(&mut model, 60, 1).map(|(again, _)| again.hold), replayed), (Ok(reserved.hold), false));
     assert_eq!(reserve(&mut model, 61, 1).unwrap_err(), Error::Conflict);
-    let part = model.split(reserved.hold, &tokens(20)).unwrap();
-    assert_eq!(model.split(part, &tokens(21)), Err(Error::TooMuch { resource: TOKENS.into(), there: 20 }));
+    let part = model.split(reserved.hold, &tokens(20), 0).unwrap();
+    assert_eq!(model.split(part, &tokens(21), 0), Err(Error::TooMuch { resource: TOKENS.into(), there: 20 }));
     let settled = model.commit(part, &tokens(25), false, 1).unwrap();
     assert_eq!(figures(&model, U, 1), [(25, 40)]);
     assert!(matches!(model.refund(settled.receipt, &tokens(26), 1), Err(Error::TooMuch { there: 25, .. })));

@@ -148,6 +148,7 @@ impl Hold {
     /// [`ExtendError::Charge`] when there is no room or a resource is unknown: the hold stays as it was.
     /// [`ExtendError::Settled`] when it has been settled.
     pub fn try_extend(&self, mut cost: Cost) -> Result<Admission, ExtendError> {
+        self.collect_if_overdue();
         if !self.is_open() {
             return Err(ExtendError::Settled);
         }
@@ -184,6 +185,7 @@ impl Hold {
     }
 
     fn take(&self, cost: &Cost) -> Result<Self, SplitError> {
+        self.collect_if_overdue();
         let mut grown = self.grown.lock();
         // As in `try_extend`.
         let before = self.state.fetch_or(GROWN, Ordering::AcqRel);
@@ -237,6 +239,7 @@ impl Hold {
         if !self.knows(actual.cost()) {
             return Err(SettleError::UnknownResource);
         }
+        self.collect_if_overdue();
         let before = self.state.fetch_or(CLAIMED, Ordering::AcqRel);
         if before & CLAIMED == 0 {
             let receipt = self.charge(before, actual, 0);
@@ -265,6 +268,7 @@ impl Hold {
     /// [`SettleError::Committed`], [`SettleError::Released`] or [`SettleError::Expired`] when it has been settled before. Nothing changes
     /// then.
     pub fn release(&self) -> Result<(), SettleError> {
+        self.collect_if_overdue();
         let before = self.state.fetch_or(CLAIMED, Ordering::AcqRel);
         if before & CLAIMED == 0 {
             self.give_back(before, 0);
@@ -272,6 +276,14 @@ impl Hold {
             return Ok(());
         }
         Err(self.settled_how())
+    }
+
+    /// A hold with a time-to-live is open for no longer than that, whether or not anybody has looked meanwhile.
+    fn collect_if_overdue(&self) {
+        if self.id.get().is_some() {
+            let core = &self.first.plan.core;
+            core.collect_overdue(core.now_precise());
+        }
     }
 
     /// How it was settled before, as whoever comes too late is told.

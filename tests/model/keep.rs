@@ -52,10 +52,11 @@ pub(super) fn duration(micros: i64) -> Duration {
 impl Run {
     pub(super) fn split(&mut self, index: usize, costs: &Costs) -> Checked {
         let costs = self.spelled(costs, |run, resource| run.holds_of(index, resource));
+        let at = self.at();
         let held = &mut self.held[index];
         let Handle::Owned(reservation) = &held.handle else { return Ok(()) };
         let engine = reservation.split(costs.engine.clone());
-        let model = self.model.split(held.id, &costs.model).map_err(|error| match words::model_error(&error) {
+        let model = self.model.split(held.id, &costs.model, at).map_err(|error| match words::model_error(&error) {
             Answer::Settled(_) => Answer::Settled("settled"),
             error => error,
         });
