@@ -280,43 +280,136 @@ fn eviction_is_unobservable() {
     assert!(evicted > 1_000, "only {evicted} were evicted: the test shows little");
 }
 
+/// The kinds of windows, each as long as a minute.
+fn kinds() -> [Window; 3] {
+    [Window::Minute, Window::rolling(60).unwrap(), Window::from_first_use(60).unwrap()]
+}
+
+/// Users have 10 tokens in each window.
+fn rig_with(window: Window) -> (Engine, ManualClock, Resource) {
+    let limit = Limit::new("user", "user", "tokens", window, Cap::Max(10));
+    let policy = Policy::builder().resource("tokens", Unit::Count).limit(limit).build().unwrap();
+    let clock = ManualClock::at(Timestamp::from_seconds(1_770_000_000));
+    let engine = Engine::builder(policy).clock(&clock).max_subjects(100).build();
+    let tokens = engine.resource("tokens").unwrap();
+    (engine, clock, tokens)
+}
+
 /// The clock walks ahead and is set back, a little or far, and everything idle is evicted all the time. No subject gets more than its max for each
 /// window that time has ever reached, nor is it locked out once time has reached a new one.
 #[test]
 fn a_clock_that_is_set_back_finds_nothing_to_grant_again() {
-    let mut evicted = 0;
-    for round in 0..20 {
-        let seed = SEED ^ round << 8;
-        let (engine, clock, tokens) = rig(|builder| builder.max_subjects(100));
-        let mut random = Random(seed);
-        let minute = |at: Timestamp| at.as_micros().div_euclid(60_000_000);
-        let first = minute(clock.now());
-        let (mut furthest, mut admitted) = (first, [0_u64; 5]);
-        for step in 0..3_000 {
-            let now = clock.now();
-            let seconds = match random.below(10) {
-                0 => -(random.below(1_200) as i64),
-                1..4 => random.below(200) as i64,
-                _ => random.below(60) as i64,
-            };
-            let then = now.as_micros() + seconds * 1_000_000;
-            clock.set(Timestamp::from_micros(then.max(first * 60_000_000)));
-            let is_new = minute(clock.now()) > furthest + 1;
-            furthest = furthest.max(minute(clock.now()));
-            evicted += engine.sweep().evicted;
-            let subject = random.below(5) as usize;
-            let scope = engine.scope([format!("user:{subject}")]).unwrap();
-            let mut got = 0;
-            while scope.try_charge(tokens.of(5)).is_ok() {
-                got += 5;
-            }
-            assert!(got > 0 || !is_new, "locked out; seed {seed:#x}, step {step}");
-            admitted[subject] += got;
-            let windows = (furthest - first + 1) as u64;
-            assert!(admitted[subject] <= 10 * windows, "{admitted:?} in {windows}; seed {seed:#x}, step {step}");
+    for window in kinds() {
+        let evicted: usize = (0..20).map(|round| walk_back_and_forth(window, SEED ^ round << 8, true)).sum();
+        assert!(evicted > 1_000, "{window}: only {evicted} were evicted: the test shows little");
+        for round in 0..20 {
+            walk_back_and_forth(window, SEED ^ round << 8, false);
         }
     }
-    assert!(evicted > 1_000, "only {evicted} were evicted: the test shows little");
+}
+
+fn walk_back_and_forth(window: Window, seed: u64, evicting: bool) -> usize {
+    const MINUTE_MICROS: i64 = 60_000_000;
+    let (engine, clock, tokens) = rig_with(window);
+    let mut random = Random(seed);
+    let first = clock.now().as_micros() / MINUTE_MICROS * MINUTE_MICROS;
+    clock.set(Timestamp::from_micros(first));
+    let (mut furthest, mut admitted, mut evicted) = (first, [0_u64; 5], 0);
+    for step in 0..3_000 {
+        let seconds = match random.below(10) {
+            0 => -(random.below(1_200) as i64),
+            1..4 => random.below(200) as i64,
+            _ => random.below(60) as i64,
+        };
+        let now = (clock.now().as_micros() + seconds * 1_000_000).max(first);
+        clock.set(Timestamp::from_micros(now));
+        // A sub-interval of a rolling window lasts a second, and counts for a window and one more.
+        let is_new = now >= furthest + 2 * MINUTE_MICROS + 2_000_000;
+        furthest = furthest.max(now);
+        if evicting {
+            evicted += engine.sweep().evicted;
+        }
+        let subject = random.below(5) as usize;
+        let scope = engine.scope([format!("user:{subject}")]).unwrap();
+        let mut got = 0;
+        while scope.try_charge(tokens.of(5)).is_ok() {
+            got += 5;
+        }
+        assert!(got > 0 || !is_new, "{window}: locked out; seed {seed:#x}, step {step}");
+        admitted[subject] += got;
+        let windows = ((furthest - first) / MINUTE_MICROS + 1) as u64;
+        assert!(
+            admitted[subject] <= 10 * windows,
+            "{window}: {admitted:?} in {windows}; seed {seed:#x}, step {step}, evicting: {evicting}"
+        );
+    }
+    evicted
+}
+
+/// To and fro between the same two minutes: however often a budget is evicted meanwhile, they hold what they hold.
+#[test]
+fn a_clock_that_goes_to_and_fro_grants_nothing_again() {
+    for window in kinds() {
+        let (engine, clock, tokens) = rig_with(window);
+        let home = clock.now();
+        let (mut admitted, mut evicted) = (0, 0);
+        for second in 0..60 {
+            clock.set(home.saturating_add(Duration::from_secs(second)));
+            admitted += engine.scope(["user:1"]).unwrap().try_charge(tokens.of(10)).map_or(0, |_| 10);
+            clock.advance(5 * MINUTE);
+            evicted += engine.sweep().evicted;
+        }
+        // Six minutes, each of which one of them may have used.
+        assert!(admitted <= 70 && evicted > 0, "{window}: {admitted}, evicted {evicted} times");
+    }
+}
+
+/// Found by reading: a window from first use began anew wherever the clock was set back to, also where the window before it was still to end.
+#[test]
+fn a_window_from_first_use_never_begins_before_the_one_before_it_has_ended() {
+    let (engine, clock, tokens) = rig_with(Window::from_first_use(60).unwrap());
+    let (home, scope) = (clock.now(), engine.scope(["user:1"]).unwrap());
+    let fill_at = |second: u64| {
+        clock.set(home.saturating_add(Duration::from_secs(second)));
+        scope.try_charge(tokens.of(10)).is_ok()
+    };
+    assert!(fill_at(0) && fill_at(60));
+    assert!(!fill_at(5), "set back");
+    assert!(!fill_at(66) && !fill_at(119), "two of them have been granted until then");
+    assert!(fill_at(120));
+    // Ahead, and back.
+    assert!(fill_at(100_000) && !fill_at(130));
+    assert!(!fill_at(239) && fill_at(240), "it began with the end of the one before the jump");
+}
+
+/// The clock had jumped ahead, and everything that was made and evicted meanwhile is known by then. When it comes back, nobody is locked out for longer than the
+/// next window, and what was granted before the jump is not granted again.
+#[test]
+fn a_clock_that_comes_back_from_far_ahead_locks_nobody_out() {
+    for window in kinds() {
+        let (engine, clock, tokens) = rig_with(window);
+        let home = clock.now();
+        let fill = |user: &str| {
+            let scope = engine.scope([user]).unwrap();
+            let admitted = scope.try_charge(tokens.of(10)).is_ok();
+            (admitted, scope)
+        };
+        assert!(fill("user:a").0);
+        clock.advance(100_000 * MINUTE);
+        assert!(fill("user:b").0);
+        clock.advance(4 * MINUTE);
+        assert_eq!(engine.sweep().evicted, 2, "{window}");
+        let (admitted, scope) = fill("user:c");
+        assert!(admitted);
+        clock.set(home);
+        let mut refused = 0;
+        while scope.try_charge(tokens.of(10)).is_err() {
+            clock.advance(Duration::from_secs(1));
+            refused += 1;
+            assert!(refused < 10 * 60, "{window}: locked out");
+        }
+        assert!(refused <= 3 * 61, "{window}: locked out for {refused} s");
+    }
 }
 
 fn one_step(

@@ -205,12 +205,18 @@ impl Numbered {
     /// Makes `index` the current window unless a later one is.
     fn enter(&mut self, index: i64, at: i64) {
         if self.is_ahead(index) {
-            self.begun = Some(whole_millis(at));
             self.repeats |= self.given_up.contains(&index);
-            let before = self.current.unwrap_or(i64::MIN);
-            if index > before.saturating_add(1) {
-                (self.left, self.landed) = (self.left.max(before), self.landed.max(index));
+            let start = whole_millis(at);
+            // Gaps are between numbers, and between times where windows begin at any.
+            let (before, landed, gap) = match self.first_use() {
+                None => (self.current, index, 1),
+                Some(length) => (self.begun.map(|begun| begun.saturating_add(length)), start, length),
+            };
+            let before = before.unwrap_or(i64::MIN);
+            if landed > before.saturating_add(gap) {
+                (self.left, self.landed) = (self.left.max(before), self.landed.max(landed));
             }
+            self.begun = Some(start);
             self.windows.insert(index, Count::default());
             self.current = Some(index);
         }
@@ -285,8 +291,13 @@ impl Numbered {
     /// use before the jump. What is charged stays; what was held counts as used. Windows in between, through which the clock came, are given up.
     fn come_back(&mut self, at: i64) {
         if self.first_use().is_some() {
-            // One that began after `at` begins now.
-            self.begun = self.begun.map(|begun| if begun > at { whole_millis(at) } else { begun });
+            // One that began after `at` begins now, or when the one before the gap ended.
+            let now = whole_millis(at);
+            let start = self.left.max(now);
+            let has_jumped = |begun: i64| self.landed.saturating_sub(now) > begun.saturating_sub(self.landed);
+            if self.begun.is_some_and(|begun| begun > start && has_jumped(begun)) {
+                (self.begun, self.landed) = (Some(start), self.landed.min(start));
+            }
             return;
         }
         let now = self.window.index(at);

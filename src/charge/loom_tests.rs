@@ -7,7 +7,6 @@ use loom::thread;
 use super::stand::{Ground, TOKENS};
 use super::*;
 use crate::meter::{Forgive, Meter};
-use crate::sync::explore;
 use crate::window::Window;
 
 fn seat(meter: &Arc<Meter>, max: u64) -> Seat {
@@ -41,7 +40,10 @@ impl Rig {
 /// call of 5 fits beside everything that goes through, and must be admitted unless the pair went through.
 #[test]
 fn loom_undo_of_a_two_budget_charge_against_a_fitting_single_one() {
-    explore(3, || {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.max_branches = 100_000;
+    model.check(|| {
         let rig = rig();
         let pair = {
             let rig = Arc::clone(&rig);
@@ -63,7 +65,10 @@ fn loom_undo_of_a_two_budget_charge_against_a_fitting_single_one() {
 /// Two pairs that name the budgets in one order: one of them goes through.
 #[test]
 fn loom_two_pairs_for_one_place() {
-    explore(3, || {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.max_branches = 100_000;
+    model.check(|| {
         let rig = rig();
         let both = |rig: &Rig| rig.charge(&rig.both(), 6);
         let other = {
@@ -79,7 +84,10 @@ fn loom_two_pairs_for_one_place() {
 /// Who looks at both budgets while a call charges both sees all of it or nothing.
 #[test]
 fn loom_a_snapshot_against_a_charge_of_two_budgets() {
-    explore(3, || {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.max_branches = 100_000;
+    model.check(|| {
         let rig = rig();
         let other = {
             let rig = Arc::clone(&rig);
@@ -94,7 +102,10 @@ fn loom_a_snapshot_against_a_charge_of_two_budgets() {
 /// Who has the moment to himself changes two budgets as of one instant, and keeps a charge of both waiting.
 #[test]
 fn loom_an_exclusive_change_against_a_charge_of_two_budgets() {
-    explore(3, || {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.max_branches = 100_000;
+    model.check(|| {
         let rig = rig();
         let other = {
             let rig = Arc::clone(&rig);
@@ -125,7 +136,10 @@ fn reset(rig: &Rig) -> u64 {
 /// A charge of the day alone is not announced: it is taken with the rest, or comes after the reset and stays.
 #[test]
 fn loom_a_reset_against_a_charge_of_one_budget() {
-    explore(3, || {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.max_branches = 100_000;
+    model.check(|| {
         let rig = rig();
         assert!(rig.charge(&rig.both(), 4));
         let other = {
@@ -143,7 +157,10 @@ fn loom_a_reset_against_a_charge_of_one_budget() {
 /// A call that holds both budgets and commits less: what is held stays, whenever the reset comes.
 #[test]
 fn loom_a_reset_against_a_reservation_and_its_commit() {
-    explore(3, || {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.max_branches = 100_000;
+    model.check(|| {
         let rig = rig();
         assert!(rig.charge(&rig.both(), 4));
         let other = {
@@ -172,7 +189,10 @@ fn loom_a_reset_against_a_reservation_and_its_commit() {
 #[test]
 fn loom_two_that_pay_in_order() {
     const LATER: Resource = Resource::new(1, 1);
-    explore(2, || {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(2);
+    model.max_branches = 100_000;
+    model.check(|| {
         let rig = rig();
         let seats = |rig: &Rig| {
             rig.other.join();
@@ -180,9 +200,8 @@ fn loom_two_that_pay_in_order() {
             [seat(&rig.shared, 4), stand::seat_of(LATER, &rig.other, Window::Lifetime, limits)]
         };
         let pay = move |rig: &Rig| {
-            let mut windows = Windows::new();
             let order = [TOKENS, LATER];
-            charge_in_order(&seats(rig), &rig.ground, order, 3, Timestamp::UNIX_EPOCH, &mut windows)
+            charge_in_order(&seats(rig), &rig.ground, order, 3, Timestamp::UNIX_EPOCH, |_, _, _| {})
         };
         let other = {
             let rig = Arc::clone(&rig);

@@ -1,13 +1,17 @@
 //! Which window is it, when windows begin with the first charge: a word that holds when the last one began.
 //!
-//! **Who owns what.** `opened` holds the number of the window that began last, and when. Whoever charges after that window's end opens the
+//! **Who owns what.** `word` holds the number of the window that began last, and when. Whoever charges after that window's end opens the
 //! next one by one swap; everybody else reads number and start together. The number then goes with the charge to the meter's own word, as that of a
 //! calendar window does, so admission, settlement and rollover are the same.
 //!
 //! A window that an attempt opened which was then undone, or a hold which was then released, has begun all the same.
+//!
+//! **A clock that jumped.** A window that was opened ahead of time begins anew when the clock has come back. It is recognised by the last gap
+//! longer than a window, as everywhere: see [`Meter::come_back`](super::Meter::come_back). Windows that ended before the gap are granted, and
+//! none begins before their end.
 
 use super::word::{Layout, State};
-use super::{change, transition};
+use super::{Past, change, transition};
 use crate::sync::{AtomicU64, Ordering};
 use crate::time::Timestamp;
 use crate::window::{Bounds, FIRST_USE_AMOUNT_BITS, Span};
@@ -20,55 +24,102 @@ const MICROS_PER_MILLI: i64 = 1_000;
 /// The window that began last.
 #[derive(Debug)]
 pub(super) struct Opened {
-    opened: AtomicU64,
+    word: AtomicU64,
+    /// When the window before the last gap ended, and when the one after it began, as in `word`; 0 when there was none.
+    left: AtomicU64,
+    landed: AtomicU64,
     length_millis: i64,
 }
 
 impl Opened {
-    /// Nothing has begun, and the first window gets number 1; or window 0 began at `began`.
-    pub(super) fn new(span: Span, began: Option<Timestamp>) -> Self {
-        let opened = began.map_or(0, |began| LAYOUT.pack(State { window: 0, amount: biased(began) }));
-        Self { opened: AtomicU64::new(opened), length_millis: span.micros() / MICROS_PER_MILLI }
+    /// Nothing has begun, and the first window gets number 1.
+    pub(super) fn new(span: Span) -> Self {
+        let nothing = || AtomicU64::new(0);
+        let length_millis = span.micros() / MICROS_PER_MILLI;
+        Self { word: nothing(), left: nothing(), landed: nothing(), length_millis }
+    }
+
+    /// The same after others, whose past is in slices of the epoch's grid: at a time before its start, in slice `now`, window 0 has begun there.
+    pub(super) fn after(span: Span, now: i64, past: Past) -> Self {
+        let start = |slice: i64| biased(Timestamp::from_micros(slice.saturating_mul(span.micros())));
+        let opened = if now < past.start { LAYOUT.pack(State { window: 0, amount: start(past.start) }) } else { 0 };
+        // The slices in which windows of the others ended are among those that were used.
+        let (left, landed) = (start(past.left.saturating_add(1)), start(past.landed));
+        let [word, left, landed] = [opened, left, landed].map(AtomicU64::new);
+        Self { word, left, landed, ..Self::new(span) }
+    }
+
+    /// The window that began last, and when.
+    pub(super) fn last(&self) -> State {
+        LAYOUT.unpack(self.word.load(Ordering::Acquire), 0)
     }
 
     /// In which slice of the epoch's grid of its length the last window began.
     pub(super) fn began_in(&self) -> Option<i64> {
-        let State { amount, .. } = LAYOUT.unpack(self.opened.load(Ordering::Acquire), 0);
+        let State { amount, .. } = self.last();
         (amount > 0).then(|| (amount as i64 - BIAS_MILLIS).div_euclid(self.length_millis))
     }
 
     /// The number of the window that an operation at `now` is in, and whether it has begun.
     pub(super) fn number(&self, now: Timestamp) -> (i64, bool) {
         // Pairs with the swap in `open`.
-        let state = LAYOUT.unpack(self.opened.load(Ordering::Acquire), 0);
+        let state = self.last();
         if self.runs(state, millis(now)) { (state.window, true) } else { (state.window + 1, false) }
     }
 
     /// The number of the window that a charge at `now` belongs to: the one that runs, or the next one, which begins now.
     pub(super) fn open(&self, now: Timestamp) -> i64 {
         let (start, now) = (biased(now), millis(now));
-        let opened: Result<_, std::convert::Infallible> = transition(&self.opened, LAYOUT, 0, |state| {
+        let opened: Result<_, std::convert::Infallible> = transition(&self.word, LAYOUT, 0, |state| {
             Ok(if self.runs(state, now) { state } else { State { window: state.window + 1, amount: start } })
         });
-        let Ok((_, State { window, .. })) = opened;
+        let Ok((before, State { window, .. })) = opened;
+        if before.window != window {
+            self.note_gap(before, start);
+        }
         // As others find it: the number's low bits.
         LAYOUT.unpack(LAYOUT.pack(State { window, amount: 0 }), 0).window
     }
 
     /// Start and end of window `number`, if it is the one that began last.
     pub(super) fn bounds(&self, number: i64) -> Option<Bounds> {
-        let state = LAYOUT.unpack(self.opened.load(Ordering::Acquire), number);
+        let state = LAYOUT.unpack(self.word.load(Ordering::Acquire), number);
         let start = (state.amount as i64).saturating_sub(BIAS_MILLIS);
         let at = Timestamp::from_millis;
         (state.window == number && state.amount > 0)
             .then(|| Bounds { start: at(start), end: at(start.saturating_add(self.length_millis)) })
     }
 
-    /// Lets a window that began after `now` begin now: the clock had jumped ahead and has come back. What is charged in it stays, for one
-    /// window's length at most.
-    pub(super) fn come_back(&self, now: Timestamp) {
-        let now = biased(now);
-        change(&self.opened, LAYOUT, 0, |state| State { amount: state.amount.min(now), ..state });
+    /// Lets the window `seen` begin at `now`, or when the one before the gap ended, if it is still the last one, and was opened by a clock that had
+    /// jumped ahead and has come back. What is charged in it stays, for one window's length at most. `now` must have been read after `seen`.
+    pub(super) fn come_back(&self, seen: State, now: Timestamp) {
+        let gap = |word: &AtomicU64| LAYOUT.unpack(word.load(Ordering::Acquire), 0).amount;
+        // In this order: a gap is written down from its near side to its far side.
+        let (landed, left, now) = (gap(&self.landed), gap(&self.left), biased(now));
+        let start = left.max(now);
+        let has_jumped = landed.saturating_sub(now) > seen.amount.saturating_sub(landed);
+        if !has_jumped || seen.amount <= start {
+            return;
+        }
+        let moved = State { amount: start, ..seen };
+        change(&self.word, LAYOUT, 0, |state| if state == seen { moved } else { state });
+        change(&self.landed, LAYOUT, 0, |landed| State { amount: landed.amount.min(start), ..landed });
+    }
+
+    /// Writes down that there was a gap before the window that began at `start`, if it was longer than a window. What was before the first one of
+    /// a budget is one.
+    fn note_gap(&self, before: State, start: u64) {
+        let length = self.length_millis as u64;
+        let raise = |word: &AtomicU64, to: u64| {
+            change(word, LAYOUT, 0, |state| State { amount: state.amount.max(to), ..state });
+        };
+        let ended = before.amount.saturating_add(length);
+        if before.amount > 0 && start > ended.saturating_add(length) {
+            raise(&self.left, ended);
+            raise(&self.landed, start);
+        } else if before.amount == 0 && self.landed.load(Ordering::Acquire) == 0 {
+            raise(&self.landed, start);
+        }
     }
 
     /// An operation with a time before the start uses that window: time never goes back for a budget.

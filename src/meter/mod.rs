@@ -107,6 +107,9 @@ impl Meter {
     /// It has seen no window yet, so its words stand a year back: a clock that is set back a little finds every window later. Not further
     /// back, so that a clock that stood at 1970 when the budget was made finds today within reach.
     pub(crate) fn new(window: &Window, now: Timestamp) -> Self {
+        if let Window::FirstUse(span) = window {
+            return Self::in_use(window, Opened::new(*span));
+        }
         let at_least = if matches!(window, Window::Rolling(_)) { rolling::UNUSED_NUMBERS_MIN } else { 0 };
         let year = in_years(window, 1).max(at_least);
         Self::starting(window, now, Past::none(window.index(now).wrapping_sub(year)))
@@ -130,21 +133,20 @@ impl Meter {
     fn starting(window: &Window, now: Timestamp, past: Past) -> Self {
         match window {
             Window::Rolling(span) => {
-                let rolling = Rolling::new(span.micros(), past.start);
+                let rolling = Rolling::after(span.micros(), past);
                 let layout = rolling.layout();
                 // What is told of it is numbered by turns.
                 let past = Past::none(Rolling::<{ rolling::SLOTS_DEFAULT }>::turn(past.start));
                 Self::with(Course::Rolling(Box::new(rolling)), layout, past)
             }
-            Window::FirstUse(span) => {
-                // A clock that was set back to before a budget's last window finds that one.
-                let began = (window.index(now) < past.start).then(|| past.start.saturating_mul(span.micros()));
-                let opened = Opened::new(*span, began.map(Timestamp::from_micros));
-                // Its windows are numbered from 1, or from 0 where there was one.
-                Self::with(Course::Use(opened), Layout::of(window), Past::none(0))
-            }
+            Window::FirstUse(span) => Self::in_use(window, Opened::after(*span, window.index(now), past)),
             _ => Self::with(Course::Clock, Layout::of(window), past),
         }
+    }
+
+    /// Its windows are numbered from 1, or from 0 where there was one.
+    fn in_use(window: &Window, opened: Opened) -> Self {
+        Self::with(Course::Use(opened), Layout::of(window), Past::none(0))
     }
 
     fn with(course: Course, layout: Layout, Past { start, left, landed }: Past) -> Self {
@@ -496,7 +498,8 @@ impl Meter {
             Course::Clock => refused.window,
             Course::Use(opened) => {
                 if opened.bounds(refused.window).is_some_and(|bounds| bounds.start > now) {
-                    opened.come_back(precise());
+                    let seen = opened.last();
+                    opened.come_back(seen, precise());
                 }
                 refused.window
             }

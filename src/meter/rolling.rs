@@ -36,7 +36,7 @@
 
 use super::rule::{self, Forgive, Gate};
 use super::word::{Layout, State};
-use super::{MICROS_PER_YEAR, Settled, transition_from};
+use super::{MICROS_PER_YEAR, Past, Settled, transition_from};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, spin_loop};
 use crate::time::Timestamp;
 use crate::window::{Bounds, ROLLING_AMOUNT_BITS_MAX, ROLLING_PARTS};
@@ -62,6 +62,8 @@ pub(crate) struct Rolling<const SLOTS: usize = SLOTS_DEFAULT> {
     /// The numbers on both sides of the last gap longer than a window.
     left: AtomicU64,
     landed: AtomicU64,
+    /// The number that it was made with when it was told where the last gap is: what comes between that and its first use is none.
+    made: Option<i64>,
     /// Number `k` has slot `k mod SLOTS`.
     slots: Box<[Slot; SLOTS]>,
     sub_micros: i64,
@@ -105,10 +107,18 @@ impl<const SLOTS: usize> Rolling<SLOTS> {
             lowered: AtomicU32::new(0),
             left: AtomicU64::new(latest as u64),
             landed: AtomicU64::new(latest as u64),
+            made: None,
             slots: Box::new(std::array::from_fn(unused)),
             sub_micros,
             layout,
         }
+    }
+
+    /// An unused budget after others: its numbers start where nothing of theirs counts, and the last gap is known.
+    pub(crate) fn after(length_micros: i64, Past { start, left, landed }: Past) -> Self {
+        let word = |number| AtomicU64::new(number as u64);
+        let made = (landed != start).then_some(start);
+        Self { left: word(left), landed: word(landed), made, ..Self::new(length_micros, start) }
     }
 
     /// Whether nothing counts any more in the clock's number `now`, and nothing has for a whole window.
@@ -116,11 +126,11 @@ impl<const SLOTS: usize> Rolling<SLOTS> {
         self.peek(now.saturating_sub(SLOTS as i64)).amount == 0 && self.latest() <= self.own(now)
     }
 
-    /// The clock's numbers since the last gap and of the last time that it was asked, if it ever was.
+    /// The clock's numbers since the last gap, and up to the last one in which something of it counted, if anything ever did.
     pub(crate) fn charged_last(&self) -> Option<(i64, i64)> {
         let (landed, latest) = (self.landed.load(Ordering::Acquire) as i64, self.latest());
         (latest > self.left.load(Ordering::Acquire) as i64 || self.charged() > 0)
-            .then(|| (self.clocks(landed), self.clocks(latest)))
+            .then(|| (self.clocks(landed), self.clocks(latest).saturating_add(SLOTS as i64 - 1)))
     }
 
     /// The clock's number of an instant.
@@ -407,7 +417,8 @@ impl<const SLOTS: usize> Rolling<SLOTS> {
         }
         // Before the total is lowered: see the module.
         let before = raise(&self.latest, number);
-        if number > before.saturating_add(SLOTS as i64) {
+        let is_first_use = owed == 0 && self.made == Some(before);
+        if number > before.saturating_add(SLOTS as i64) && !is_first_use {
             raise(&self.left, before);
             raise(&self.landed, number);
         }
