@@ -337,7 +337,9 @@ impl Model {
     pub fn drop_hold(&mut self, hold: HoldId, at: i64) -> Result<Outcome, Error> {
         let found = self.open(hold)?;
         if !found.dispatched {
-            return self.release(hold, at).map(|()| Outcome::Released);
+            self.give_back(hold);
+            self.end(hold, End::Released, at);
+            return Ok(Outcome::Released);
         }
         let totals = at_least(held_by(&found.parts), &found.observed);
         let settled = self.settle(hold, totals.clone(), Before::Held, at);
@@ -402,7 +404,7 @@ impl Model {
     }
 
     /// Keeps a hold under a number of the model's own; if there is no place, drops it.
-    pub(crate) fn keep(&mut self, hold: HoldId, ttl: i64, at: i64) -> Result<(), Error> {
+    fn keep(&mut self, hold: HoldId, ttl: i64, at: i64) -> Result<(), Error> {
         self.sweep(at);
         if let Err(full) = self.has_place() {
             let _ = self.drop_hold(hold, at);

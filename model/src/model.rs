@@ -117,13 +117,12 @@ impl Model {
     /// # Errors
     /// Unknown names; [`Error::Refused`] when a hard budget has no room; [`Error::TooManyHolds`] where every hold gets a time-to-live.
     pub fn reserve(&mut self, scope: &[&str], cost: &[(&str, u64)], at: i64) -> Result<Reserved, Error> {
+        if let Some(ttl) = self.settings.hold_ttl_micros {
+            return self.reserve_for(scope, cost, ttl, at);
+        }
         let scope = subjects(scope);
         let budgets = self.budgets(&scope, at)?;
-        let reserved = self.hold(scope, &budgets, cost, at)?;
-        if let Some(ttl) = self.settings.hold_ttl_micros {
-            self.keep(reserved.hold, ttl, at)?;
-        }
-        Ok(reserved)
+        self.hold(scope, &budgets, cost, at)
     }
 
     /// Holds as much of `resource` as fits, at most `want`, and says how much that is. A `min` above `want` counts as `want`.
