@@ -182,6 +182,25 @@ fn the_reference_model_agrees_in_every_way_of_asking() {
 }
 
 #[test]
+fn windows_that_follow_use_keep_their_limits_and_agree_with_the_model() {
+    let folder = Folder::new("follow-use");
+    let shipped = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies/team.toml")).unwrap();
+    let day = "id = \"user-day\"\nsubject = \"user\"\nresource = \"usd\"\nwindow = \"day\"";
+    assert!(shipped.contains(day), "the shipped policy has another user-day limit");
+    for (window, admitted, usd) in
+        [("rolling 5h", 10_958, "796.04119665"), ("5h from first use", 11_030, "802.3954964")]
+    {
+        let policy = shipped.replace(day, &day.replace("\"day\"", &format!("\"{window}\"")));
+        let policy = folder.file("policy.toml", policy);
+        let reserved = result(&["--policy", &policy, "--verify"]);
+        assert_eq!((&reserved["admitted"], &reserved["spent"]["usd"]), (&json!(admitted), &json!(usd)), "{window}");
+        assert_eq!(column(&reserved, "peak_over"), ["0"; 5].map(Value::from), "{window}");
+        let checked = result(&["--policy", &policy, "--admission", "check"]);
+        assert_ne!(column(&checked, "peak_over")[2], "0", "checking lets calls through above {window}");
+    }
+}
+
+#[test]
 fn the_reference_model_agrees_when_calls_go_back_in_time() {
     let folder = Folder::new("back");
     let limits = limit("minute", "user", "minute", "9") + &limit("hour", "global", "hour", "60");
