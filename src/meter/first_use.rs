@@ -101,9 +101,14 @@ impl Opened {
         if !has_jumped || seen.amount <= start {
             return;
         }
-        let moved = State { amount: start, ..seen };
-        change(&self.word, LAYOUT, 0, |state| if state == seen { moved } else { state });
-        change(&self.landed, LAYOUT, 0, |landed| State { amount: landed.amount.min(start), ..landed });
+        let moved: Result<_, ()> = transition(&self.word, LAYOUT, 0, |state| {
+            if state == seen { Ok(State { amount: start, ..seen }) } else { Err(()) }
+        });
+        if moved.is_ok() {
+            // A gap that was written down meanwhile is another one, and stays.
+            let landing = |at: u64| if at == landed { at.min(start) } else { at };
+            change(&self.landed, LAYOUT, 0, |state| State { amount: landing(state.amount), ..state });
+        }
     }
 
     /// Writes down that there was a gap before the window that began at `start`, if it was longer than a window. What was before the first one of

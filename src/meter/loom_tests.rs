@@ -4,6 +4,7 @@ use loom::sync::Arc;
 use loom::thread;
 
 use super::*;
+use crate::window::Span;
 
 fn meter() -> Arc<Meter> {
     Arc::new(Meter::in_window(&Window::Day, 10))
@@ -167,5 +168,66 @@ fn loom_a_milestone_that_two_reach_at_once_is_told_once() {
         let mine = (tell(&meter, 10), tell(&meter, 11));
         let theirs = other.join().unwrap();
         assert_eq!((mine.0 + theirs.0, mine.1 + theirs.1), (1, 2));
+    });
+}
+
+const HOUR_MICROS: i64 = 3_600_000_000;
+
+fn hour(hour: i64) -> Timestamp {
+    Timestamp::from_micros(hour * HOUR_MICROS)
+}
+
+/// Windows of five hours from first use, of which one began at each of `hours`.
+fn opened<const N: usize>(hours: [i64; N]) -> Arc<Opened> {
+    let opened = Arc::new(Opened::new(Span::from_seconds(5 * 3_600).unwrap()));
+    for start in hours {
+        opened.open(hour(start));
+    }
+    opened
+}
+
+fn open(opened: &Arc<Opened>, start: i64) -> thread::JoinHandle<i64> {
+    let opened = Arc::clone(opened);
+    thread::spawn(move || opened.open(hour(start)))
+}
+
+fn start(opened: &Opened, number: i64) -> i64 {
+    opened.bounds(number).expect("the last one").start.as_micros() / HOUR_MICROS
+}
+
+#[test]
+fn loom_a_window_from_first_use_begins_once() {
+    loom::model(|| {
+        let opened = opened([]);
+        let other = open(&opened, 101);
+        assert_eq!((opened.open(hour(100)), other.join().unwrap()), (1, 1));
+        assert!([100, 101].contains(&start(&opened, 1)));
+    });
+}
+
+#[test]
+fn loom_a_window_from_first_use_comes_back_while_its_gap_is_written_down() {
+    loom::model(|| {
+        let opened = opened([0]);
+        let other = open(&opened, 100);
+        opened.come_back(opened.last(), hour(3));
+        assert_eq!(other.join().unwrap(), 2);
+        assert!([5, 100].contains(&start(&opened, 2)), "the first one lasts till 5");
+        opened.come_back(opened.last(), hour(3));
+        assert_eq!(start(&opened, 2), 5);
+    });
+}
+
+#[test]
+fn loom_a_window_from_first_use_comes_back_against_the_next_one() {
+    loom::model(|| {
+        let opened = opened([0, 100]);
+        let seen = opened.last();
+        let other = open(&opened, 106);
+        opened.come_back(seen, hour(3));
+        assert_eq!(other.join().unwrap(), 3);
+        assert_eq!(start(&opened, 3), 106, "what was seen is not the last one any more, or has been left");
+        opened.come_back(opened.last(), hour(3));
+        assert!([5, 10].contains(&start(&opened, 3)), "none begins before one that was granted has ended");
     });
 }
