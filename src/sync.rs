@@ -50,8 +50,9 @@ pub(crate) fn explore(preemptions: usize, model: impl Fn() + Send + Sync + 'stat
 pub(crate) fn thread_index() -> usize {
     use std::sync::atomic::AtomicUsize;
     static NEXT: AtomicUsize = AtomicUsize::new(0);
+    // Relaxed: the counter orders nothing, it only counts.
     thread_local!(static INDEX: usize = NEXT.fetch_add(1, Ordering::Relaxed));
-    // Relaxed: the counter orders nothing, it only counts. After the thread's locals are gone any number will do.
+    // After the thread's locals are gone any number will do.
     INDEX.try_with(|index| *index).unwrap_or(0)
 }
 

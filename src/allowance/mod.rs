@@ -155,11 +155,7 @@ impl Allowance {
         S: TryInto<Subject>,
         S::Error: Into<SubjectError>,
     {
-        let mut all = Subjects::new();
-        for subject in subjects {
-            all = all.with(subject)?;
-        }
-        self.scope_of(all)
+        self.scope_of(Subjects::of(subjects)?)
     }
 
     /// Like [`Allowance::scope`], with the groups that the host says the subjects are in.

@@ -21,6 +21,15 @@ impl Subjects {
         Self { members: vec![(Subject::global(), Vec::new())] }
     }
 
+    /// `global` and `subjects`, in no groups.
+    pub(crate) fn of<S>(subjects: impl IntoIterator<Item = S>) -> Result<Self, SubjectError>
+    where
+        S: TryInto<Subject>,
+        S::Error: Into<SubjectError>,
+    {
+        subjects.into_iter().try_fold(Self::new(), Self::with)
+    }
+
     /// With the subjects of `others`, in their groups.
     pub(crate) fn and(mut self, others: &Self) -> Self {
         for (subject, groups) in &others.members {
