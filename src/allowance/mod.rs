@@ -373,7 +373,7 @@ impl Pool {
             None if !standing.is_settled() => self.hold.bring_to(&charged),
             None => {
                 // It is open: nobody else knows it.
-                let _ = self.hold.commit(charged.clone());
+                let _ = self.hold.commit_unswept(charged.clone().into());
                 *committed = Some(charged);
             }
         }

@@ -176,6 +176,12 @@ impl Hold {
 
     /// Takes `cost` out of what is held, as a hold of its own in the same windows, dispatched if this one is.
     pub(super) fn split(&self, cost: &Cost) -> Result<Self, SplitError> {
+        self.collect_if_overdue();
+        self.split_unswept(cost)
+    }
+
+    /// [`Hold::split`] by an owner under its own lock: collecting might end that owner.
+    fn split_unswept(&self, cost: &Cost) -> Result<Self, SplitError> {
         self.first.plan.tell(Gate::open);
         let taken = self.take(cost);
         if taken.is_err() {
@@ -185,7 +191,6 @@ impl Hold {
     }
 
     fn take(&self, cost: &Cost) -> Result<Self, SplitError> {
-        self.collect_if_overdue();
         let mut grown = self.grown.lock();
         // As in `try_extend`.
         let before = self.state.fetch_or(GROWN, Ordering::AcqRel);
@@ -235,11 +240,15 @@ impl Hold {
     /// of the same actual gives the same receipt and charges nothing. [`SettleError::UnknownResource`] when the actual names a resource
     /// that the policy of the hold does not declare: it stays open then.
     pub fn commit(&self, actual: impl Into<Actual>) -> Result<Receipt, SettleError> {
-        let actual = actual.into();
+        self.collect_if_overdue();
+        self.commit_unswept(actual.into())
+    }
+
+    /// [`Hold::commit`] by an owner under its own lock: collecting might end that owner.
+    pub(crate) fn commit_unswept(&self, actual: Actual) -> Result<Receipt, SettleError> {
         if !self.knows(actual.cost()) {
             return Err(SettleError::UnknownResource);
         }
-        self.collect_if_overdue();
         let before = self.state.fetch_or(CLAIMED, Ordering::AcqRel);
         if before & CLAIMED == 0 {
             let receipt = self.charge(before, actual, 0);
@@ -357,7 +366,7 @@ impl Hold {
         let surplus = held.less(wanted);
         if !surplus.is_zero() {
             // Not dropped: that would charge it if the call has gone out.
-            let _ = self.split(&surplus).map(|surplus| surplus.release());
+            let _ = self.split_unswept(&surplus).map(|surplus| surplus.release());
         }
     }
 
