@@ -15,7 +15,8 @@ use crate::time::Timestamp;
 
 /// A source of instants that a host supplies.
 ///
-/// It may go back: the engine keeps time from going back for each budget.
+/// It may go back: the engine keeps time from going back for each budget. It is read once per operation, and a refusal may read it
+/// once more. Nothing of the engine is held meanwhile: it may wait for another thread that is in the engine.
 pub trait TimeSource: Send + Sync {
     /// The instant now.
     fn now(&self) -> Timestamp;
@@ -83,6 +84,17 @@ impl Clock {
             Kind::System | Kind::Shared(_, Some(_)) => precise_now(),
             Kind::Shared(time, None) => time.now(),
             Kind::Host(source) => source.now(),
+        }
+    }
+}
+
+impl Clock {
+    /// `now`, which was read from this clock, or a later instant if the clock is coarse. Never asks the host, whose clock is precise: this may
+    /// be asked for behind a gate.
+    pub(crate) fn sharpened(&self, now: Timestamp) -> Timestamp {
+        match &self.0 {
+            Kind::Host(_) => now,
+            Kind::System | Kind::Shared(..) => now.max(self.now_precise()),
         }
     }
 }

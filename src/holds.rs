@@ -305,15 +305,17 @@ impl<T: ?Sized> Holds<T> {
     /// Takes note that `hold`, kept under `id`, was settled at `now`. Another one that has the id by now is left alone.
     pub(crate) fn settled(&self, id: &HoldId, hold: &T, now: Timestamp) {
         let shard = self.shard(id);
+        // Dropped after the lock is gone, as wherever something is forgotten: it may settle others.
+        let mut _forgotten = None;
         let mut table = shard.table.lock();
         if matches!(table.by_id.get(id), Some(Entry::Kept(kept)) if kept.is(hold)) {
-            self.close(shard, &mut table, id, now);
+            _forgotten = self.close(shard, &mut table, id, now);
         }
     }
 
     /// The holds that have expired by `now`, for the caller to settle: each is told of once. Forgets what has been remembered long enough.
     pub(crate) fn overdue(&self, now: Timestamp) -> Vec<Arc<T>> {
-        let mut overdue = Vec::new();
+        let (mut overdue, mut forgotten) = (Vec::new(), Vec::new());
         for shard in &self.shards {
             // Pairs with the store in `enqueue`: a hold that this thread knows of is seen.
             if shard.next.load(Ordering::Acquire) > now.as_micros() {
@@ -327,9 +329,9 @@ impl<T: ?Sized> Holds<T> {
                     Some(Entry::Kept(kept)) if kept.due != due => {}
                     Some(Entry::Kept(kept)) if kept.open => {
                         overdue.push(Arc::clone(&kept.hold));
-                        self.close(shard, &mut table, &id, now);
+                        forgotten.extend(self.close(shard, &mut table, &id, now));
                     }
-                    Some(Entry::Kept(_)) => self.forget(&mut table, &id),
+                    Some(Entry::Kept(_)) => forgotten.extend(self.forget(&mut table, &id)),
                     Some(Entry::Claimed) | None => {}
                 }
             }
@@ -361,10 +363,12 @@ impl<T: ?Sized> Holds<T> {
         self.kept.load(Ordering::Acquire)
     }
 
-    fn close(&self, shard: &Shard<T>, table: &mut Table<T>, id: &HoldId, now: Timestamp) {
-        let Some(Entry::Kept(kept)) = table.by_id.get_mut(id) else { return };
+    /// What is forgotten with it is to be dropped when no lock is held.
+    #[must_use]
+    fn close(&self, shard: &Shard<T>, table: &mut Table<T>, id: &HoldId, now: Timestamp) -> Option<Entry<T>> {
+        let Some(Entry::Kept(kept)) = table.by_id.get_mut(id) else { return None };
         if !kept.open {
-            return;
+            return None;
         }
         kept.open = false;
         match kept.keep {
@@ -373,13 +377,16 @@ impl<T: ?Sized> Holds<T> {
                 kept.due = now.saturating_add(self.remember);
                 let due = kept.due;
                 shard.enqueue(table, due, id.clone());
+                None
             }
         }
     }
 
-    fn forget(&self, table: &mut Table<T>, id: &HoldId) {
-        table.by_id.remove(id);
+    /// As [`Holds::close`].
+    #[must_use]
+    fn forget(&self, table: &mut Table<T>, id: &HoldId) -> Option<Entry<T>> {
         self.kept.fetch_sub(1, Ordering::AcqRel);
+        table.by_id.remove(id)
     }
 
     fn shard(&self, id: &HoldId) -> &Shard<T> {
@@ -434,7 +441,8 @@ impl<T: ?Sized> Claim<'_, T> {
 impl<T: ?Sized> Drop for Claim<'_, T> {
     fn drop(&mut self) {
         if !self.kept {
-            self.holds.forget(&mut self.holds.shard(&self.id).table.lock(), &self.id);
+            // Nothing is kept under it.
+            let _claimed = self.holds.forget(&mut self.holds.shard(&self.id).table.lock(), &self.id);
         }
     }
 }

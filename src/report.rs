@@ -104,7 +104,7 @@ impl Receipt {
     }
 
     /// Takes `cost` out of what was charged, in the windows that it was charged in.
-    pub(crate) fn give_back(&self, cost: &Cost) {
+    pub(crate) fn give_back(&self, cost: &Cost, now: Timestamp) {
         let mut rest = cost.clone();
         for Charged { plan, windows, cost } in self.parts.iter().rev() {
             let share = rest.take_up_to(cost);
@@ -115,7 +115,7 @@ impl Receipt {
                 }
             }
             drop(flight);
-            plan.tell(Gate::touch);
+            plan.tell(Gate::touch, now);
         }
     }
 }

@@ -249,9 +249,10 @@ impl Allowance {
     /// that are open in it go on. Says what the pool has been charged so far, what those hold included.
     #[allow(clippy::must_use_candidate, reason = "what was charged is there to be seen elsewhere")]
     pub fn end(&self) -> Cost {
-        self.pool.end();
+        let at = self.pool.core.now();
+        self.pool.end(at);
         self.pool.gate.wait();
-        while !self.pool.level() {
+        while !self.pool.level(at) {
             yield_now();
         }
         self.pool.charged()
@@ -274,13 +275,16 @@ impl Allowance {
     pub fn renew(&self, ttl: Duration) -> bool {
         let pool = &*self.pool;
         let now = pool.core.now_precise();
-        let id = pool.timed.as_ref();
+        let id = pool.timed.as_ref().filter(|_| !pool.gate.standing().has_ended());
         id.is_some_and(|id| pool.core.timed.renew(id, pool, now, now.saturating_add(ttl)).is_some())
     }
 
     /// When its time runs out; `None` when it has none, or has ended.
     pub fn expires_at(&self) -> Option<Timestamp> {
-        self.pool.core.timed.expires_at(self.pool.timed.as_ref()?, &*self.pool)
+        let pool = &*self.pool;
+        // Whoever ends it closes the gate first and has it forgotten afterwards.
+        let id = pool.timed.as_ref().filter(|_| !pool.gate.standing().has_ended())?;
+        pool.core.timed.expires_at(id, pool)
     }
 
     fn ended(&self) -> ChargeError {
@@ -290,14 +294,16 @@ impl Allowance {
 
 impl Clone for Allowance {
     fn clone(&self) -> Self {
-        self.pool.changed(self.pool.gate.add_user());
+        let at = self.pool.core.now();
+        self.pool.changed(self.pool.gate.add_user(), at);
         Self { pool: Arc::clone(&self.pool) }
     }
 }
 
 impl Drop for Allowance {
     fn drop(&mut self) {
-        self.pool.changed(self.pool.gate.drop_user());
+        let at = self.pool.core.now();
+        self.pool.changed(self.pool.gate.drop_user(), at);
     }
 }
 
@@ -344,8 +350,8 @@ impl Pool {
         self.budgets.iter().any(|carried| Cap::Max(carried.charged()) > carried.cap)
     }
 
-    /// Brings the parent level with what the pool is charged. False when something is on its way after the end: who comes out last does it.
-    fn level(&self) -> bool {
+    /// Brings the parent level with what the pool is charged, at `at`. False when something is on its way after the end: who comes out last does it.
+    fn level(&self, at: Timestamp) -> bool {
         let mut committed = self.committed.lock();
         // Set before the step at the gate and the look at the budgets: who takes from them meanwhile sees it, or is seen.
         self.raised.store(1, Ordering::Release);
@@ -357,7 +363,7 @@ impl Pool {
         match &mut *committed {
             Some(before) if *before == charged => {}
             Some(before) => {
-                self.hold.correct(before, &charged);
+                self.hold.correct(at, before, &charged);
                 *before = charged;
             }
             None if !standing.has_ended() => {
@@ -367,13 +373,13 @@ impl Pool {
                     is_raised |= wanted.amount(carried.resource) > Some(max);
                     wanted = wanted.max(&carried.resource.of(max));
                 }
-                self.hold.bring_to(&wanted);
+                self.hold.bring_to(at, &wanted);
                 self.raised.store(u8::from(is_raised), Ordering::Release);
             }
-            None if !standing.is_settled() => self.hold.bring_to(&charged),
+            None if !standing.is_settled() => self.hold.bring_to(at, &charged),
             None => {
                 // It is open: nobody else knows it.
-                let _ = self.hold.commit_unswept(charged.clone().into());
+                let _ = self.hold.commit_at(at, charged.clone().into());
                 *committed = Some(charged);
             }
         }
@@ -390,25 +396,25 @@ impl Owner for Pool {
         &self.subject
     }
 
-    fn changed(&self, standing: Standing) {
+    fn changed(&self, standing: Standing, at: Timestamp) {
         let may_be_uneven = || self.is_over() || self.raised.load(Ordering::Acquire) != 0;
         let _who_comes_later_does_it = match standing.has_ended() {
             false if standing.is_forsaken() => {
-                self.end();
+                self.end(at);
                 true
             }
-            false if may_be_uneven() => self.level(),
-            true if standing.is_quiet() => self.level(),
+            false if may_be_uneven() => self.level(at),
+            true if standing.is_quiet() => self.level(at),
             _ => true,
         };
     }
 
-    fn end(&self) {
+    fn end(&self, at: Timestamp) {
         if let Some(standing) = self.gate.close() {
             if let Some(id) = &self.timed {
-                self.core.timed.settled(id, self, self.core.now());
+                self.core.timed.settled(id, self, at);
             }
-            self.changed(standing);
+            self.changed(standing, at);
         }
     }
 }

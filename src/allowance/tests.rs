@@ -3,6 +3,8 @@ use crate::amount::Unit;
 use crate::engine::Engine;
 use crate::policy::{Limit, Policy};
 
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
 /// A parent's scope with 20 tokens, and an allowance of 10.
 fn rig() -> (Scope, Resource, Allowance) {
     let limit = Limit::new("run", "agent", "tokens", Window::Lifetime, Cap::Max(20));
@@ -24,13 +26,13 @@ fn nothing_returns_while_a_charge_is_on_its_way_and_all_of_it_with_the_last_one_
     let gate = &allowance.pool.gate;
     gate.enter().unwrap();
     gate.enter().unwrap();
-    allowance.pool.end();
-    assert!(!allowance.pool.level());
+    allowance.pool.end(NOW);
+    assert!(!allowance.pool.level(NOW));
     scope.record(tokens.of(3)).unwrap();
     assert_eq!((used_and_held(&parent), allowance.is_settled()), ((0, 10), false));
-    allowance.pool.changed(gate.leave());
+    allowance.pool.changed(gate.leave(), NOW);
     assert_eq!(used_and_held(&parent), (0, 10));
-    allowance.pool.changed(gate.leave());
+    allowance.pool.changed(gate.leave(), NOW);
     assert_eq!((used_and_held(&parent), allowance.is_settled()), ((3, 0), true));
 }
 

@@ -33,6 +33,19 @@ pub(crate) struct Refused {
     pub(crate) now: Timestamp,
 }
 
+impl Refused {
+    /// Keeps a window that a jumped clock opened from locking its subject out for longer than one window. Reads the clock, which may be the
+    /// host's own, and waits for what is under way: the caller holds nothing.
+    pub(crate) fn come_back(mut self, seats: &[Seat], grounds: &impl Grounds) -> Self {
+        for blocked in &mut self.blocked {
+            let seat = &seats[blocked.seat];
+            let (precise, moment) = (|| grounds.clock().now_precise(), || grounds.flights().try_exclusive());
+            blocked.state.window = seat.meter.return_to(&seat.window, blocked.state, self.now, precise, moment);
+        }
+        self
+    }
+}
+
 pub(super) struct Examiner<'a, G> {
     seats: &'a [Seat],
     grounds: &'a G,
@@ -67,7 +80,7 @@ impl<'a, G: Grounds> Examiner<'a, G> {
         if self.round == 1 {
             if found.iter().any(|blocked| self.seats[blocked.seat].window != Window::Lifetime) {
                 // The clock may be coarse, and behind: nobody is refused in the name of a window that has ended.
-                self.now = self.now.max(self.grounds.clock().now_precise());
+                self.now = self.grounds.clock().sharpened(self.now);
                 found = self.blocked();
             }
             if !found.is_empty() && self.grounds.collect_expired(self.now) {
@@ -91,7 +104,6 @@ impl<'a, G: Grounds> Examiner<'a, G> {
                 return None;
             }
         }
-        self.come_back(&mut found);
         Some(Refused { blocked: found, now: self.now })
     }
 
@@ -118,14 +130,5 @@ impl<'a, G: Grounds> Examiner<'a, G> {
     /// How often something was taken back so far, by seat.
     fn taken_back(&self) -> SmallVec<[u32; 8]> {
         self.seats.iter().map(|seat| seat.meter.taken_back()).collect()
-    }
-
-    /// Keeps a window that a jumped clock opened from locking its subject out for longer than one window.
-    fn come_back(&self, blocked: &mut [Blocked]) {
-        for blocked in blocked {
-            let seat = &self.seats[blocked.seat];
-            let precise = || self.grounds.clock().now_precise();
-            blocked.state.window = seat.meter.return_to(&seat.window, blocked.state, self.now, precise);
-        }
     }
 }

@@ -22,8 +22,9 @@ fn rig(caps: &[(Enforcement, Cap)]) -> Rig {
 
 impl Rig {
     fn charge(&self, amount: u64) -> Result<Passed, Refused> {
-        let cost = TOKENS.of(amount);
-        charge(&self.seats, &self.ground, Ask::Charge(&cost), self.ground.manual.now(), &mut Windows::new())
+        let (cost, now) = (TOKENS.of(amount), self.ground.manual.now());
+        let answer = charge(&self.seats, &self.ground, Ask::Charge(&cost), now, &mut Windows::new());
+        answer.map_err(|refused| refused.come_back(&self.seats, &self.ground))
     }
 
     fn charged(&self) -> Vec<u64> {

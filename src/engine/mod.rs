@@ -147,13 +147,13 @@ impl Core {
         let expired = overdue.iter().filter(|hold| self.expire(hold, now)).count();
         let ended = self.timed.overdue(now);
         for owner in &ended {
-            owner.end();
+            owner.end(now);
         }
         expired + ended.len()
     }
 
     fn expire(&self, hold: &Hold, now: Timestamp) -> bool {
-        let expired = hold.expire();
+        let expired = hold.expire(now);
         if let (true, Some(id)) = (expired, hold.id()) {
             self.emit(now, || EventKind::HoldExpired {
                 hold: id.clone(),

@@ -136,6 +136,40 @@ fn loom_commit_below_frees_room_for_exactly_one() {
     });
 }
 
+/// A clock that jumped ahead has come back, and jumps again meanwhile: the gap that the second jump leaves is recognised as well.
+#[test]
+fn loom_a_window_comes_back_against_a_second_jump() {
+    loom::model(|| {
+        let meter = meter();
+        meter.admit(10, 5, Gate::Max(10)).unwrap();
+        meter.admit(100, 6, Gate::Max(10)).unwrap();
+        let seen = meter.state(10);
+        let other = spawn(&meter, |meter| meter.admit(200, 7, Gate::Max(10)).is_ok());
+        meter.come_back(seen, 10);
+        assert!(other.join().unwrap());
+        let seen = meter.state(10);
+        assert_eq!(seen, State { window: 200, amount: 7 });
+        let next = meter.come_back(seen, 10);
+        assert!([12, 101].contains(&next), "after the last window that was granted: {next}");
+        assert_eq!(meter.state(10), State { window: next, amount: 7 });
+    });
+}
+
+/// The next window follows in good order while a look at the one before it comes back: nothing moves, and what was there is still recognised.
+#[test]
+fn loom_a_window_comes_back_against_the_next_one() {
+    loom::model(|| {
+        let meter = meter();
+        meter.admit(10, 5, Gate::Max(10)).unwrap();
+        meter.admit(100, 6, Gate::Max(10)).unwrap();
+        let seen = meter.state(10);
+        let other = spawn(&meter, |meter| meter.admit(101, 7, Gate::Max(10)).is_ok());
+        meter.come_back(seen, 10);
+        assert!(other.join().unwrap());
+        assert_eq!(meter.come_back(meter.state(10), 10), if meter.charged_in(11) == Some(6) { 12 } else { 11 });
+    });
+}
+
 /// Two charges after the end of a window from first use: one of them begins the next one, and both count in it.
 #[test]
 fn loom_two_first_charges_begin_one_window() {

@@ -481,19 +481,26 @@ impl Meter {
     }
 
     /// Keeps a window that a jumped clock opened from locking its subject out for longer than one window. `refused` left no room for an
-    /// operation at `now`; `precise` reads the clock again. Returns the number that its window has then.
-    pub(crate) fn return_to(
+    /// operation at `now`; `precise` reads the clock again, and `moment` gives one in which nothing changes what is held. Returns the number
+    /// that its window has then.
+    pub(crate) fn return_to<M>(
         &self,
         window: &Window,
         refused: State,
         now: Timestamp,
         precise: impl FnOnce() -> Timestamp,
+        moment: impl FnOnce() -> Option<M>,
     ) -> i64 {
         // What is seen is loaded before the clock is read: see `come_back`.
         match &self.course {
             Course::Clock if refused.window > window.index(now).saturating_add(1) => {
                 let seen = self.state(refused.window);
-                self.come_back(seen, window.index(precise()))
+                let now = window.index(precise());
+                // Without the moment the refusal stands as it is; the next one tries again.
+                match self.jumped(seen, now).and_then(|_| moment()) {
+                    Some(_moment) => self.come_back(seen, now),
+                    None => seen.window,
+                }
             }
             Course::Clock => refused.window,
             Course::Use(opened) => {
@@ -583,18 +590,15 @@ impl Meter {
     /// as used. A clock that is set back within windows that followed each other renumbers nothing: they have all been granted.
     ///
     /// `now` must have been read after `seen` was loaded: then no delay of this thread can make a window that others opened in good
-    /// order look as if it lay ahead.
+    /// order look as if it lay ahead. Whoever changes what is held must be kept out meanwhile.
     pub(crate) fn come_back(&self, seen: State, now: i64) -> i64 {
-        let number = |word: &AtomicU64| self.layout.unpack(word.load(Ordering::Acquire), seen.window).window;
-        // In this order: a gap is written down from its near side to its far side.
-        let (landed, left) = (number(&self.landed), number(&self.left));
-        let next = left.max(now).saturating_add(1);
-        let has_jumped = landed.saturating_sub(now) > seen.window.saturating_sub(landed);
-        if !has_jumped || seen.window <= next {
+        let Some((next, landed)) = self.jumped(seen, now) else { return seen.window };
+        let moved = transition(&self.word, self.layout, seen.window, |state| {
+            if state == seen { Ok(State { window: next, ..seen }) } else { Err(()) }
+        });
+        if moved.is_err() {
             return seen.window;
         }
-        let renumbered = State { window: next, ..seen };
-        change(&self.word, self.layout, seen.window, |state| if state == seen { renumbered } else { state });
         change(&self.held, self.layout, seen.window, |held| {
             if held.window > next { State { window: next, amount: 0 } } else { held }
         });
@@ -604,8 +608,20 @@ impl Meter {
             change(word, self.layout, seen.window, |told| if told.window > next { before } else { told });
         }
         self.announce(next, told);
-        change(&self.landed, self.layout, seen.window, |landed| State { window: landed.window.min(next), ..landed });
+        // A gap that was written down meanwhile is another one, and stays.
+        let landing = |at: i64| if at == landed { at.min(next) } else { at };
+        change(&self.landed, self.layout, seen.window, |state| State { window: landing(state.window), ..state });
         next
+    }
+
+    /// Where the current window, seen as `seen`, is to be moved if a clock that had jumped ahead has come back to `now`; and where that one landed.
+    fn jumped(&self, seen: State, now: i64) -> Option<(i64, i64)> {
+        let number = |word: &AtomicU64| self.layout.unpack(word.load(Ordering::Acquire), seen.window).window;
+        // In this order: a gap is written down from its near side to its far side.
+        let (landed, left) = (number(&self.landed), number(&self.left));
+        let next = left.max(now).saturating_add(1);
+        let has_jumped = landed.saturating_sub(now) > seen.window.saturating_sub(landed);
+        (has_jumped && seen.window > next).then_some((next, landed))
     }
 
     /// What is written down when window `opened` has replaced another one.

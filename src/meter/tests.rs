@@ -101,6 +101,18 @@ fn a_window_one_ahead_or_changed_meanwhile_is_not_renumbered() {
     assert_eq!(meter.state(10), State { window: 20, amount: 2 });
 }
 
+#[test]
+fn nothing_is_renumbered_while_what_is_held_may_change() {
+    let meter = meter();
+    let now = Timestamp::from_seconds(10 * 86_400);
+    meter.admit(10, 5, Gate::Max(100)).unwrap();
+    let refused = meter.admit(5_000, 60, Gate::Max(100)).unwrap();
+    meter.hold(5_000, 60);
+    assert_eq!(meter.return_to(&Window::Day, refused, now, || now, || None::<()>), 5_000);
+    assert_eq!((meter.state(10), meter.held(5_000, now)), (refused, 60));
+    assert_eq!(meter.return_to(&Window::Day, refused, now, || now, || Some(())), 11);
+}
+
 /// A clock that stands at 1970 until it is set, as on machines without a battery, must not leave budgets in the far future.
 #[test]
 fn a_budget_made_at_the_epoch_starts_fresh_today() {

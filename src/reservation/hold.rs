@@ -148,7 +148,7 @@ impl Hold {
     /// [`ExtendError::Charge`] when there is no room or a resource is unknown: the hold stays as it was.
     /// [`ExtendError::Settled`] when it has been settled.
     pub fn try_extend(&self, mut cost: Cost) -> Result<Admission, ExtendError> {
-        self.collect_if_overdue();
+        let at = self.look_at_the_clock();
         if !self.is_open() {
             return Err(ExtendError::Settled);
         }
@@ -158,16 +158,16 @@ impl Hold {
         if cost.items.is_empty() {
             return Ok(Admission::default());
         }
-        let (windows, admission) = hold_more(&plan, &cost)?;
+        let (windows, admission) = hold_more(&plan, &cost, at)?;
         let part = Part { plan, cost, windows };
         let mut grown = self.grown.lock();
         // A settlement that claimed before this bit was set does not look for extensions; one that claims after it waits for the lock.
         if self.state.fetch_or(GROWN, Ordering::AcqRel) & CLAIMED != 0 {
             drop(grown);
             let flight = part.plan.flight();
-            part.change(part.plan.core.now(), Before::Held(&part.cost), &Cost::nothing(), &mut Overages::new());
+            part.change(at, Before::Held(&part.cost), &Cost::nothing(), &mut Overages::new());
             drop(flight);
-            part.plan.tell(Gate::touch);
+            part.plan.tell(Gate::touch, at);
             return Err(ExtendError::Settled);
         }
         grown.get_or_insert_default().extensions.push(part);
@@ -176,16 +176,15 @@ impl Hold {
 
     /// Takes `cost` out of what is held, as a hold of its own in the same windows, dispatched if this one is.
     pub(super) fn split(&self, cost: &Cost) -> Result<Self, SplitError> {
-        self.collect_if_overdue();
-        self.split_unswept(cost)
+        let at = self.look_at_the_clock();
+        self.split_at(at, cost)
     }
 
-    /// [`Hold::split`] by an owner under its own lock: collecting might end that owner.
-    fn split_unswept(&self, cost: &Cost) -> Result<Self, SplitError> {
-        self.first.plan.tell(Gate::open);
+    fn split_at(&self, at: Timestamp, cost: &Cost) -> Result<Self, SplitError> {
+        self.first.plan.tell(Gate::open, at);
         let taken = self.take(cost);
         if taken.is_err() {
-            self.first.plan.tell(Gate::settle);
+            self.first.plan.tell(Gate::settle, at);
         }
         taken
     }
@@ -240,24 +239,25 @@ impl Hold {
     /// of the same actual gives the same receipt and charges nothing. [`SettleError::UnknownResource`] when the actual names a resource
     /// that the policy of the hold does not declare: it stays open then.
     pub fn commit(&self, actual: impl Into<Actual>) -> Result<Receipt, SettleError> {
-        self.collect_if_overdue();
-        self.commit_unswept(actual.into())
+        let at = self.look_at_the_clock();
+        self.commit_at(at, actual.into())
     }
 
-    /// [`Hold::commit`] by an owner under its own lock: collecting might end that owner.
-    pub(crate) fn commit_unswept(&self, actual: Actual) -> Result<Receipt, SettleError> {
+    /// [`Hold::commit`] at an instant that the caller has read. Collects nothing: whoever calls this under a lock of its own may be overdue
+    /// itself.
+    pub(crate) fn commit_at(&self, at: Timestamp, actual: Actual) -> Result<Receipt, SettleError> {
         if !self.knows(actual.cost()) {
             return Err(SettleError::UnknownResource);
         }
         let before = self.state.fetch_or(CLAIMED, Ordering::AcqRel);
         if before & CLAIMED == 0 {
-            let receipt = self.charge(before, actual, 0);
-            self.note_settled();
+            let receipt = self.charge(at, before, actual, 0);
+            self.note_settled(at);
             return Ok(receipt);
         }
         if self.wait_until(CHARGED | RELEASED) & EXPIRED != 0 {
             if self.state.fetch_or(LATE, Ordering::AcqRel) & LATE == 0 {
-                return Ok(self.reconcile(actual));
+                return Ok(self.reconcile(at, actual));
             }
             while self.late.get().is_none() {
                 yield_now();
@@ -277,22 +277,30 @@ impl Hold {
     /// [`SettleError::Committed`], [`SettleError::Released`] or [`SettleError::Expired`] when it has been settled before. Nothing changes
     /// then.
     pub fn release(&self) -> Result<(), SettleError> {
-        self.collect_if_overdue();
+        let at = self.look_at_the_clock();
+        self.release_at(at)
+    }
+
+    fn release_at(&self, at: Timestamp) -> Result<(), SettleError> {
         let before = self.state.fetch_or(CLAIMED, Ordering::AcqRel);
         if before & CLAIMED == 0 {
-            self.give_back(before, 0);
-            self.note_settled();
+            self.give_back(at, before, 0);
+            self.note_settled(at);
             return Ok(());
         }
         Err(self.settled_how())
     }
 
-    /// A hold with a time-to-live is open for no longer than that, whether or not anybody has looked meanwhile.
-    fn collect_if_overdue(&self) {
-        if self.id.get().is_some() {
-            let core = &self.first.plan.core;
-            core.collect_overdue(core.now_precise());
+    /// The instant of an operation: read once, before anything is held, since the clock may be the host's own. A hold with a time-to-live is
+    /// open for no longer than that, whether or not anybody has looked meanwhile.
+    fn look_at_the_clock(&self) -> Timestamp {
+        let core = &self.first.plan.core;
+        if self.id.get().is_none() {
+            return core.now();
         }
+        let at = core.now_precise();
+        core.collect_overdue(at);
+        at
     }
 
     /// How it was settled before, as whoever comes too late is told.
@@ -315,7 +323,7 @@ impl Hold {
         let id = self.id.get().ok_or(SettleError::NoTimeToLive)?;
         let core = &self.first.plan.core;
         let now = core.now_precise();
-        if core.holds.renew(id, self, now, now.saturating_add(ttl)).is_some() {
+        if self.is_open() && core.holds.renew(id, self, now, now.saturating_add(ttl)).is_some() {
             return Ok(());
         }
         core.collect_overdue(now);
@@ -324,77 +332,82 @@ impl Hold {
 
     /// When the time-to-live runs out; `None` when it has none, or is settled.
     pub fn expires_at(&self) -> Option<Timestamp> {
-        self.first.plan.core.holds.expires_at(self.id.get()?, self)
+        // Whoever settles it claims it first and has it forgotten afterwards.
+        let id = self.id.get().filter(|_| self.is_open())?;
+        self.first.plan.core.holds.expires_at(id, self)
     }
 
-    /// Settles a hold whose time has run out. False when it had been settled before.
-    pub(crate) fn expire(&self) -> bool {
-        self.settle_unanswered(EXPIRED)
+    /// Settles a hold whose time had run out at `at`. False when it had been settled before.
+    pub(crate) fn expire(&self, at: Timestamp) -> bool {
+        self.settle_unanswered(at, EXPIRED)
     }
 
     /// Settles what nobody settled: released when the call has not gone out; charged, at least as held, when it has. False when it had been
     /// settled before.
-    pub(super) fn settle_unanswered(&self, how: u8) -> bool {
+    fn settle_unanswered(&self, at: Timestamp, how: u8) -> bool {
         let before = self.state.fetch_or(CLAIMED, Ordering::AcqRel);
         if before & CLAIMED != 0 {
             return false;
         }
         if before & DISPATCHED == 0 {
-            self.give_back(before, how);
+            self.give_back(at, before, how);
         } else {
             let observed = self.grown.lock().as_ref().map(|grown| grown.observed.clone());
-            self.charge(before, Actual::AtLeast(observed.unwrap_or_default()), how);
+            self.charge(at, before, Actual::AtLeast(observed.unwrap_or_default()), how);
         }
         true
     }
 
     /// Settles on drop.
     pub(super) fn settle_dropped(&self) {
-        if self.settle_unanswered(0) {
-            self.note_settled();
+        if self.is_open() {
+            let at = self.first.plan.core.now();
+            if self.settle_unanswered(at, 0) {
+                self.note_settled(at);
+            }
         }
     }
 
     /// Brings what is held to `wanted`, of the resources that it names: what is missing is held without being asked for, in the windows of the
     /// first part, and may carry budgets past their max; what is too much is given back. For a hold that nobody else settles.
-    pub(crate) fn bring_to(&self, wanted: &Cost) {
+    pub(crate) fn bring_to(&self, at: Timestamp, wanted: &Cost) {
         let held = self.held();
         let missing = wanted.less(&held);
         if !missing.is_zero() {
-            self.grow(missing);
+            self.grow(at, missing);
         }
         let surplus = held.less(wanted);
         if !surplus.is_zero() {
             // Not dropped: that would charge it if the call has gone out.
-            let _ = self.split_unswept(&surplus).map(|surplus| surplus.release());
+            let _ = self.split_at(at, &surplus).map(|surplus| surplus.release_at(at));
         }
     }
 
-    fn grow(&self, cost: Cost) {
+    fn grow(&self, at: Timestamp, cost: Cost) {
         let first = &self.first;
         let part = Part { plan: Arc::clone(&first.plan), cost, windows: first.windows.clone() };
         let mut grown = self.grown.lock();
         self.state.fetch_or(GROWN, Ordering::AcqRel);
         let flight = part.plan.flight();
-        part.grow();
+        part.grow(at);
         drop(flight);
         grown.get_or_insert_default().extensions.push(part);
         drop(grown);
-        first.plan.tell(Gate::touch);
+        first.plan.tell(Gate::touch, at);
     }
 
     /// Brings what a committed hold charged from `before` to `after`.
-    pub(crate) fn correct(&self, before: &Cost, after: &Cost) {
+    pub(crate) fn correct(&self, at: Timestamp, before: &Cost, after: &Cost) {
         let grown = self.grown.lock();
         let resets = self.settlement.get().map_or(0, |settlement| settlement.resets);
         self.with_shares(grown.as_deref(), |shares| {
             let (from, to) = (shared(shares, before), shared(shares, after));
             let changes = shares.iter().zip(&from).zip(&to);
             let changes = changes.map(|((share, from), to)| (share.part, Before::Charged(from, resets), to));
-            self.change(changes, after.clone())
+            self.change(at, changes, after.clone())
         });
         drop(grown);
-        self.first.plan.tell(Gate::touch);
+        self.first.plan.tell(Gate::touch, at);
     }
 
     /// Whether the subjects, their groups and the amounts asked for are these.
@@ -443,25 +456,25 @@ impl Hold {
     }
 
     /// Settles at `actual`; the caller has claimed. `before` is the state it claimed from.
-    fn charge(&self, before: u8, actual: Actual, how: u8) -> Receipt {
+    fn charge(&self, at: Timestamp, before: u8, actual: Actual, how: u8) -> Receipt {
         let grown = (before & GROWN != 0).then(|| self.grown.lock());
         let settlement = self.with_shares(grown.as_ref().and_then(|grown| grown.as_deref()), |shares| {
             let total = actual.charged(&total_held(shares));
             let costs = shared(shares, &total);
             let changes = shares.iter().zip(&costs).map(|(share, cost)| (share.part, Before::Held(share.held), cost));
-            self.change(changes, total.clone())
+            self.change(at, changes, total.clone())
         });
         drop(grown);
         let receipt = self.receipt(&settlement);
         // Only the claimer sets it, once. Release pairs with the Acquire in `wait_until`.
         let _ = self.settlement.set(settlement);
         self.state.fetch_or(CHARGED | how, Ordering::Release);
-        self.first.plan.tell(Gate::settle);
+        self.first.plan.tell(Gate::settle, at);
         receipt
     }
 
     /// Brings what expiry charged to `actual`; the caller has set `LATE`.
-    fn reconcile(&self, actual: Actual) -> Receipt {
+    fn reconcile(&self, at: Timestamp, actual: Actual) -> Receipt {
         let grown = self.grown.lock();
         let mut settlement = self.with_shares(grown.as_deref(), |shares| {
             let total = actual.charged(&total_held(shares));
@@ -471,33 +484,37 @@ impl Hold {
             let changes = shares.iter().zip(&from).zip(&to);
             let changes = changes.map(|((share, from), to)| (share.part, Before::Charged(from, resets), to));
             // A refund goes by the earlier of the two charges.
-            Settlement { resets, ..self.change(changes, total.clone()) }
+            Settlement { resets, ..self.change(at, changes, total.clone()) }
         });
         drop(grown);
         settlement.late = true;
         let receipt = self.receipt(&settlement);
         let _ = self.late.set(Box::new(settlement));
-        self.first.plan.tell(Gate::touch);
+        self.first.plan.tell(Gate::touch, at);
         receipt
     }
 
     /// Releases; the caller has claimed.
-    fn give_back(&self, before: u8, how: u8) {
+    fn give_back(&self, at: Timestamp, before: u8, how: u8) {
         let grown = (before & GROWN != 0).then(|| self.grown.lock());
         self.with_shares(grown.as_ref().and_then(|grown| grown.as_deref()), |shares| {
             let nothing = Cost::nothing();
             let changes = shares.iter().map(|share| (share.part, Before::Held(share.held), &nothing));
-            self.change(changes, Cost::nothing());
+            self.change(at, changes, Cost::nothing());
         });
         drop(grown);
         self.state.fetch_or(RELEASED | how, Ordering::Release);
-        self.first.plan.tell(Gate::settle);
+        self.first.plan.tell(Gate::settle, at);
     }
 
     /// Carries out changes of parts, all as of one instant.
-    fn change<'a>(&self, changes: impl Iterator<Item = (&'a Part, Before<'a>, &'a Cost)>, charged: Cost) -> Settlement {
+    fn change<'a>(
+        &self,
+        at: Timestamp,
+        changes: impl Iterator<Item = (&'a Part, Before<'a>, &'a Cost)>,
+        charged: Cost,
+    ) -> Settlement {
         let _flight = self.first.plan.flight();
-        let at = self.first.plan.core.now();
         let mut overages = Overages::new();
         let mut late = false;
         for (part, before, after) in changes {
@@ -532,10 +549,9 @@ impl Hold {
         }
     }
 
-    pub(super) fn note_settled(&self) {
+    pub(super) fn note_settled(&self, at: Timestamp) {
         if let Some(id) = self.id.get() {
-            let core = &self.first.plan.core;
-            core.holds.settled(id, self, core.now());
+            self.first.plan.core.holds.settled(id, self, at);
         }
     }
 
@@ -563,7 +579,7 @@ fn total_held(shares: &[Share<'_>]) -> Cost {
 impl Drop for Hold {
     /// A hold that nobody keeps any more settles itself.
     fn drop(&mut self) {
-        self.settle_unanswered(0);
+        self.settle_dropped();
     }
 }
 

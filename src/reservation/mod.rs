@@ -227,18 +227,23 @@ impl Reservation {
         let now = core.now_precise();
         let claim = core.claim_unique(now)?;
         let id = claim.id.clone();
-        let hold = keep_under(claim, hold, now.saturating_add(ttl), Keep::Remember);
+        let hold = keep_under(claim, hold, (now, ttl), Keep::Remember);
         Ok((Guard::new(hold, id.clone()), id))
     }
 }
 
-/// Lets the engine keep `hold` under the id that was claimed for it.
-pub(crate) fn keep_under(claim: Claim<'_, Hold>, hold: Hold, due: Timestamp, keep: Keep) -> Arc<Hold> {
+/// Lets the engine keep `hold` under the id that was claimed for it, from `at` on for `ttl`.
+pub(crate) fn keep_under(
+    claim: Claim<'_, Hold>,
+    hold: Hold,
+    (at, ttl): (Timestamp, Duration),
+    keep: Keep,
+) -> Arc<Hold> {
     hold.keep_under(claim.id.clone());
     let hold = Arc::new(hold);
-    claim.keep(Arc::clone(&hold), due, keep);
+    claim.keep(Arc::clone(&hold), at.saturating_add(ttl), keep);
     if !hold.is_open() {
-        hold.note_settled();
+        hold.note_settled(at);
     }
     hold
 }

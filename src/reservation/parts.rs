@@ -67,13 +67,12 @@ impl Part {
 
 impl Part {
     /// Charges what it is to hold, whether it fits or not.
-    pub(super) fn grow(&self) {
-        let core = &*self.plan.core;
+    pub(super) fn grow(&self, at: Timestamp) {
         for (seat, &window) in self.plan.seats.iter().zip(&self.windows) {
             if let Some(amount @ 1..) = self.cost.amount(seat.resource)
                 && let Settled::Current { charged } = seat.meter.grow_hold(window, amount)
             {
-                seat.tell_counted(core, core.now(), (window, charged), amount);
+                seat.tell_counted(&*self.plan.core, at, (window, charged), amount);
             }
         }
     }

@@ -62,7 +62,7 @@ impl Refunds {
             made.purge_at = (2 * made.receipts.len()).max(1_024);
         }
         drop(made);
-        receipt.give_back(cost);
+        receipt.give_back(cost, now);
         Ok(())
     }
 }

@@ -124,7 +124,7 @@ impl Scope {
             let plan = self.plan()?;
             let sale = Sale::of(&plan, id)?;
             sale.is_open(Payment::Wallet)?;
-            plan.ended(&Cost::nothing())?;
+            plan.ended(&Cost::nothing(), now)?;
             // Claimed first, so that nobody comes between the look and the charge.
             let claim = self.core().resets.claim(sale.key()).ok_or(ResetError::Busy)?;
             plan.core.collect_overdue(now);
@@ -283,7 +283,7 @@ impl<'a> Sale<'a> {
         let cost = if payment == Payment::Credits { self.cost().ok_or(ResetError::Disabled)? } else { Cost::nothing() };
         let count = &seats[self.count];
         // A reset is a charge of whatever pays: it passes the gates as one.
-        let _passing = self.plan.pass(&cost)?;
+        let _passing = self.plan.pass(&cost, now)?;
         core.collect_overdue(now);
         let moment = core.flights.moment();
         // What was reported degraded meanwhile counts too.

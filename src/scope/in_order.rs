@@ -39,7 +39,6 @@ impl Scope {
         let core = &*self.core;
         let named = named(order);
         plan.knows(&named)?;
-        let _passing = plan.pass(&named)?;
         if let Some(component) = plan.degraded.filter(|_| core.failure_policy.reserve == OnFailure::Closed) {
             return Err(ChargeError::Degraded(component));
         }
@@ -49,6 +48,7 @@ impl Scope {
         let mut overages = SmallVec::new();
         let mut windows = Windows::from_elem(0, plan.seats.len());
         let cost = loop {
+            let passing = plan.pass(&named, now)?;
             let report = |seat, window, charged| {
                 windows[seat] = window;
                 overages.extend(plan.overage(seat, window, charged));
@@ -57,8 +57,9 @@ impl Scope {
                 Ok(cost) => break cost,
                 // Made sure of as any refusal; if there is room after all, it was made meanwhile.
                 Err(cost) => {
+                    drop(passing);
                     if let Err(refused) = charge::check(&plan.seats, core, Ask::Charge(&cost), now) {
-                        let error = refused_error(&plan, &refused);
+                        let error = refused_error(&plan, &refused.come_back(&plan.seats, core));
                         tell_refused(core, &error);
                         return Err(error);
                     }
@@ -105,7 +106,7 @@ impl Scope {
             overages.extend(plan.overage(seat, window, charged));
         };
         let cost = charge::record_in_order(&plan.seats, core, order, amount, now, report);
-        plan.tell(Gate::touch);
+        plan.tell(Gate::touch, now);
         let parts = SmallVec::from_iter([Charged { plan: plan.clone(), windows, cost: cost.clone() }]);
         let degraded = plan.degraded.is_some();
         Ok(Receipt { number: unique_number(), at: now, resets, charged: cost, overages, late: false, degraded, parts })
@@ -120,9 +121,10 @@ impl Scope {
         let plan = self.plan()?;
         let asked = resources.iter().fold(Cost::nothing(), |cost, &resource| cost.and(resource, 0));
         plan.knows(&asked)?;
-        plan.ended(&asked)?;
+        let now = self.core.now();
+        plan.ended(&asked, now)?;
         // A hold of 0 passes while anything is left.
-        self.ask(&plan, Ask::Hold(&asked))
+        self.ask(&plan, Ask::Hold(&asked), now)
     }
 }
 

@@ -8,16 +8,17 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::owner::{Owned, Owner, Standing};
+use crate::time::Timestamp;
 
 enum Work {
-    Tell(Arc<dyn Owner>, Standing),
+    Tell(Arc<dyn Owner>, Standing, Timestamp),
     Drop(Vec<Owned>),
 }
 
 impl Work {
     fn run(self) {
         match self {
-            Self::Tell(owner, standing) => owner.changed(standing),
+            Self::Tell(owner, standing, at) => owner.changed(standing, at),
             Self::Drop(owners) => drop(owners),
         }
     }
@@ -28,13 +29,13 @@ thread_local! {
     static WAITING: RefCell<Option<Vec<Work>>> = const { RefCell::new(None) };
 }
 
-/// Tells `owner` where its gate stands after a step.
-pub(super) fn tell(owner: &Arc<dyn Owner>, standing: Standing) {
+/// Tells `owner` where its gate stands after a step of an operation at `at`.
+pub(super) fn tell(owner: &Arc<dyn Owner>, standing: Standing, at: Timestamp) {
     // Loom's threads share the thread's locals.
     if cfg!(loom) {
-        return owner.changed(standing);
+        return owner.changed(standing, at);
     }
-    in_turn(Work::Tell(Arc::clone(owner), standing));
+    in_turn(Work::Tell(Arc::clone(owner), standing, at));
 }
 
 /// Drops `owners`.
@@ -102,15 +103,15 @@ mod tests {
             &self.subject
         }
 
-        fn changed(&self, standing: Standing) {
+        fn changed(&self, standing: Standing, at: Timestamp) {
             self.told.fetch_add(1, Ordering::AcqRel);
             if let Some(above) = &self.above {
-                tell(above, standing);
+                tell(above, standing, at);
             }
             assert!(!self.fails, "expected: the link fails");
         }
 
-        fn end(&self) {}
+        fn end(&self, _: Timestamp) {}
     }
 
     impl Drop for Link {
@@ -134,7 +135,7 @@ mod tests {
     #[test]
     fn a_chain_of_any_length_is_told_and_dropped_on_a_small_stack() {
         let (bottom, top, told) = chain(200_000, false);
-        tell(&bottom, bottom.gate().touch());
+        tell(&bottom, bottom.gate().touch(), Timestamp::UNIX_EPOCH);
         assert_eq!(told.load(Ordering::Acquire), 200_000);
         drop(bottom);
         assert!(top.upgrade().is_none());
@@ -143,10 +144,10 @@ mod tests {
     #[test]
     fn a_panic_on_the_way_does_not_end_all_turns() {
         let (bottom, _, _) = chain(3, true);
-        let telling = || tell(&bottom, bottom.gate().touch());
+        let telling = || tell(&bottom, bottom.gate().touch(), Timestamp::UNIX_EPOCH);
         assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(telling)).is_err());
         let (bottom, _, told) = chain(3, false);
-        tell(&bottom, bottom.gate().touch());
+        tell(&bottom, bottom.gate().touch(), Timestamp::UNIX_EPOCH);
         assert_eq!(told.load(Ordering::Acquire), 3);
     }
 }

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::cost::{CostError, Usage};
 use crate::engine::{Core, InForce, Lease, OnFailure, UnknownResource};
 use crate::event::EventKind;
-use crate::holds::{HoldId, HoldIdError, Keep, NotClaimed};
+use crate::holds::{Claim, HoldId, HoldIdError, Keep, NotClaimed};
 use crate::live::{Loan, Renewed};
 use crate::report::{Admission, BudgetUsage, Charged, Receipt};
 use crate::reservation::{DetachedHold, Hold, Reservation, ReserveError, keep_under};
@@ -63,7 +63,8 @@ impl Scope {
         let members = Arc::new(members);
         let plan = Plan::resolve(&core, &members)?;
         let lease = core.lease();
-        Ok(Self::of(core, lease, InUse::new(members), plan))
+        let members = InUse::new(Arc::clone(&core), members);
+        Ok(Self::of(core, lease, members, plan))
     }
 
     fn of(core: Arc<Core>, lease: Arc<Lease>, members: InUse, plan: Arc<Plan>) -> Self {
@@ -87,8 +88,9 @@ impl Scope {
     /// [`ChargeError::Refused`] when nothing is left in one of them.
     pub fn check(&self) -> Result<Admission, ChargeError> {
         let plan = self.plan()?;
-        plan.ended(&Cost::nothing())?;
-        self.ask(&plan, Ask::Room)
+        let now = self.clock.now();
+        plan.ended(&Cost::nothing(), now)?;
+        self.ask(&plan, Ask::Room, now)
     }
 
     /// Asks without taking: would [`Scope::try_charge`] admit this?
@@ -98,8 +100,9 @@ impl Scope {
     pub fn check_cost(&self, cost: &Cost) -> Result<Admission, ChargeError> {
         let plan = self.plan()?;
         plan.knows(cost)?;
-        plan.ended(cost)?;
-        self.ask(&plan, Ask::Charge(cost))
+        let now = self.clock.now();
+        plan.ended(cost, now)?;
+        self.ask(&plan, Ask::Charge(cost), now)
     }
 
     /// Admits and commits in one step: `used` grows by the cost in every budget of the scope, or in none.
@@ -126,13 +129,14 @@ impl Scope {
     #[inline(always)]
     #[allow(clippy::needless_pass_by_value, reason = "a cost is made for the call; reserve keeps it")]
     pub fn try_charge(&self, cost: Cost) -> Result<Admission, ChargeError> {
+        let now = self.clock.now();
         if let Some(single) = &self.single
             && self.core.live.version() == self.version
-            && single.charge(&cost, self.clock.now())
+            && single.charge(&cost, now)
         {
             return Ok(Admission::default());
         }
-        self.try_charge_all(&cost)
+        self.try_charge_all(&cost, now)
     }
 
     /// Admits and holds: the amount counts against the budgets at once, until the reservation is settled.
@@ -155,7 +159,7 @@ impl Scope {
             return self.reserve_for_untold(cost, ttl);
         }
         let plan = self.plan()?;
-        let (windows, admission) = hold_untold(&plan, &cost)?;
+        let (windows, admission) = hold(&plan, &cost, self.clock.now()).map_err(|not| not.error(&plan))?;
         Ok(Reservation::new(Arc::clone(&plan), cost, windows, admission))
     }
 
@@ -191,11 +195,7 @@ impl Scope {
         // The place first: a hold that cannot be kept is not made.
         let now = self.core.now_precise();
         let claim = self.core.claim_unique(now)?;
-        let (windows, admission) = hold_untold(&plan, &cost)?;
-        let hold = Hold::new(Arc::clone(&plan), cost, windows, admission);
-        let id = claim.id.clone();
-        let hold = keep_under(claim, hold, now.saturating_add(ttl), Keep::Remember);
-        Ok(DetachedHold::new(hold, id, false).attach())
+        Ok(hold_under(claim, &plan, cost, (now, ttl), Keep::Remember)?.attach())
     }
 
     /// Holds under an id of the caller's, for at most `ttl`: the request's idempotency key. The engine keeps the hold; dropping the handle
@@ -253,10 +253,8 @@ impl Scope {
             Err(NotClaimed::Taken(hold)) if !hold.is_for(&plan, &cost) => return Err(ReserveError::Conflict),
             Err(NotClaimed::Taken(hold)) => return Ok(DetachedHold::new(hold, id.clone(), true)),
         };
-        let (windows, admission) = hold(&plan, &cost)?;
-        let hold = Hold::new(Arc::clone(&plan), cost, windows, admission);
-        let hold = keep_under(claim, hold, now.saturating_add(ttl), keep);
-        Ok(DetachedHold::new(hold, id.clone(), false))
+        let hold = hold_under(claim, &plan, cost, (now, ttl), keep);
+        Ok(hold.inspect_err(|error| tell_refused(&self.core, error))?)
     }
 
     /// Holds as much of `want` of one resource as fits, at least `min`.
@@ -312,7 +310,7 @@ impl Scope {
             windows[seat] = window;
             overages.extend(plan.overage(seat, window, charged));
         });
-        plan.tell(Gate::touch);
+        plan.tell(Gate::touch, now);
         let degraded = plan.degraded.is_some();
         let parts = SmallVec::from_iter([Charged { plan: Arc::clone(&plan), windows, cost: cost.clone() }]);
         Ok(Receipt { number: unique_number(), at: now, resets, charged: cost, overages, late: false, degraded, parts })
@@ -327,7 +325,7 @@ impl Scope {
         plan.knows(&Cost::of(resource, 0))?;
         let now = self.core.clock.now();
         self.core.collect_overdue(now);
-        if plan.ended(&Cost::of(resource, 0)).is_err() {
+        if plan.ended(&Cost::of(resource, 0), now).is_err() {
             return Ok(Cap::Max(0));
         }
         Ok(charge::afford(&plan.seats, resource, now))
@@ -344,7 +342,7 @@ impl Scope {
         self.core.collect_overdue(now);
         let fits = |output: u64| -> Result<bool, CostError> {
             let cost = plan.in_force.cost(&input.worst_case(output), None)?;
-            Ok(plan.ended(&cost).is_ok()
+            Ok(plan.ended(&cost, now).is_ok()
                 && cost.iter().all(|(resource, amount)| match charge::afford(&plan.seats, resource, now) {
                     Cap::Max(room) => amount <= room,
                     Cap::Unlimited => true,
@@ -369,7 +367,10 @@ impl Scope {
     /// # Errors
     /// When a kind of the scope is unknown to the policy in force.
     pub fn usage(&self) -> Result<Vec<BudgetUsage>, ScopeError> {
-        let usage = self.plan()?.usage(self.core.clock.now(), false);
+        let plan = self.plan()?;
+        let now = self.clock.now();
+        self.core.collect_overdue(self.clock.sharpened(now));
+        let usage = plan.usage(now, false);
         Ok(usage.into_iter().flatten().collect())
     }
 
@@ -379,7 +380,9 @@ impl Scope {
     /// # Errors
     /// When a kind of the scope is unknown to the policy in force.
     pub fn usage_at(&self, at: Timestamp) -> Result<Vec<Option<BudgetUsage>>, ScopeError> {
-        Ok(self.plan()?.usage(at, true))
+        let plan = self.plan()?;
+        self.core.collect_overdue(at.min(self.clock.now_precise()));
+        Ok(plan.usage(at, true))
     }
 
     /// The subjects, sorted.
@@ -410,16 +413,30 @@ impl Scope {
     }
 
     #[inline(never)]
-    fn try_charge_all(&self, cost: &Cost) -> Result<Admission, ChargeError> {
+    fn try_charge_all(&self, cost: &Cost, now: Timestamp) -> Result<Admission, ChargeError> {
         let plan = self.plan()?;
-        admit(&plan, Ask::Charge(cost), cost, &mut Windows::new())
+        let admitted = admit(&plan, Ask::Charge(cost), cost, now, &mut Windows::new());
+        admitted.map_err(|not| not.told(&plan))
     }
 
-    /// Charges what `cost` makes of the policy in force.
-    pub(crate) fn try_charge_of(&self, cost: impl FnOnce(&InForce) -> Cost) -> Result<Admission, ChargeError> {
-        let plan = self.plan()?;
+    /// Charges what `cost` makes of the policy in force, at `now`, while the caller has what `claim` gives: taken once the scope is resolved,
+    /// and let go before a refusal is told.
+    pub(crate) fn try_charge_of<C, E: From<ChargeError>>(
+        &self,
+        cost: impl FnOnce(&InForce) -> Cost,
+        now: Timestamp,
+        claim: impl FnOnce() -> Result<C, E>,
+    ) -> Result<(Admission, C), E> {
+        let plan = self.plan().map_err(ChargeError::from)?;
         let cost = cost(&plan.in_force);
-        admit(&plan, Ask::Charge(&cost), &cost, &mut Windows::new())
+        let claim = claim()?;
+        match admit(&plan, Ask::Charge(&cost), &cost, now, &mut Windows::new()) {
+            Ok(admission) => Ok((admission, claim)),
+            Err(not) => {
+                drop(claim);
+                Err(not.told(&plan).into())
+            }
+        }
     }
 
     pub(crate) fn core(&self) -> &Arc<Core> {
@@ -430,9 +447,9 @@ impl Scope {
         &self.members
     }
 
-    fn ask(&self, plan: &Plan, ask: Ask<'_>) -> Result<Admission, ChargeError> {
+    fn ask(&self, plan: &Plan, ask: Ask<'_>, now: Timestamp) -> Result<Admission, ChargeError> {
         let core = &*self.core;
-        let answer = charge::check(&plan.seats, core, ask, core.clock.now());
+        let answer = charge::check(&plan.seats, core, ask, now).map_err(|refused| refused.come_back(&plan.seats, core));
         match (answer, plan.degraded) {
             (_, Some(component)) if core.failure_policy.check == OnFailure::Closed => {
                 Err(ChargeError::Degraded(component))
@@ -444,48 +461,98 @@ impl Scope {
     }
 }
 
-/// Holds `cost` in the budgets of `plan` now, for a hold of its own: whoever settles it tells the plan. Tells whoever listens of a refusal.
-#[inline]
-pub(crate) fn hold(plan: &Plan, cost: &Cost) -> Result<(Windows, Admission), ChargeError> {
-    hold_untold(plan, cost).inspect_err(|error| tell_refused(&plan.core, error))
+/// Why nothing was admitted. It becomes an error once nothing is held any more, no gate and no claim: making sure of a refusal's windows may
+/// read the clock once more.
+enum NotAdmitted {
+    Refused(Refused),
+    Error(ChargeError),
 }
 
+impl<E: Into<ChargeError>> From<E> for NotAdmitted {
+    fn from(error: E) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+impl NotAdmitted {
+    fn error(self, plan: &Plan) -> ChargeError {
+        match self {
+            Self::Refused(refused) => refused_error(plan, &refused.come_back(&plan.seats, &*plan.core)),
+            Self::Error(error) => error,
+        }
+    }
+
+    /// The error; whoever listens is told if it is a refusal.
+    fn told(self, plan: &Plan) -> ChargeError {
+        let error = self.error(plan);
+        tell_refused(&plan.core, &error);
+        error
+    }
+}
+
+/// Holds `cost` in the budgets of `plan` at `now`, for a hold of its own: whoever settles it tells the plan.
 #[inline]
-fn hold_untold(plan: &Plan, cost: &Cost) -> Result<(Windows, Admission), ChargeError> {
+fn hold(plan: &Plan, cost: &Cost, now: Timestamp) -> Result<(Windows, Admission), NotAdmitted> {
     plan.knows(cost)?;
-    let passing = plan.pass(cost)?;
+    let passing = plan.pass(cost, now)?;
     let mut windows = Windows::new();
-    let admission = admit_inside(plan, Ask::Hold(cost), &mut windows)?;
+    let admission = admit_inside(plan, Ask::Hold(cost), now, &mut windows)?;
     passing.leave_open();
     Ok((windows, admission))
 }
 
-/// Holds `cost` in the budgets of `plan` now, for a hold that is open already.
-pub(crate) fn hold_more(plan: &Plan, cost: &Cost) -> Result<(Windows, Admission), ChargeError> {
+/// Holds `cost` in the budgets of `plan` under the id that was claimed for it. Tells no listener of a refusal.
+fn hold_under(
+    claim: Claim<'_, Hold>,
+    plan: &Arc<Plan>,
+    cost: Cost,
+    (now, ttl): (Timestamp, Duration),
+    keep: Keep,
+) -> Result<DetachedHold, ChargeError> {
+    let (windows, admission) = match hold(plan, &cost, now) {
+        Ok(held) => held,
+        Err(not) => {
+            drop(claim);
+            return Err(not.error(plan));
+        }
+    };
+    let id = claim.id.clone();
+    let hold = Hold::new(Arc::clone(plan), cost, windows, admission);
+    Ok(DetachedHold::new(keep_under(claim, hold, (now, ttl), keep), id, false))
+}
+
+/// Holds `cost` in the budgets of `plan` at `now`, for a hold that is open already.
+pub(crate) fn hold_more(plan: &Plan, cost: &Cost, now: Timestamp) -> Result<(Windows, Admission), ChargeError> {
     let mut windows = Windows::new();
-    let admission = admit(plan, Ask::Hold(cost), cost, &mut windows)?;
+    let admission = admit(plan, Ask::Hold(cost), cost, now, &mut windows).map_err(|not| not.told(plan))?;
     Ok((windows, admission))
 }
 
-/// Charges or holds `cost` in the budgets of `plan` now, all or none.
+/// Charges or holds `cost` in the budgets of `plan` at `now`, all or none.
 #[inline]
-fn admit(plan: &Plan, ask: Ask<'_>, cost: &Cost, windows: &mut Windows) -> Result<Admission, ChargeError> {
+fn admit(
+    plan: &Plan,
+    ask: Ask<'_>,
+    cost: &Cost,
+    now: Timestamp,
+    windows: &mut Windows,
+) -> Result<Admission, NotAdmitted> {
     plan.knows(cost)?;
-    let _passing = plan.pass(cost)?;
-    admit_inside(plan, ask, windows).inspect_err(|error| tell_refused(&plan.core, error))
+    let _passing = plan.pass(cost, now)?;
+    admit_inside(plan, ask, now, windows)
 }
 
 /// What is left to do behind the gates.
 #[inline]
-fn admit_inside(plan: &Plan, ask: Ask<'_>, windows: &mut Windows) -> Result<Admission, ChargeError> {
+fn admit_inside(plan: &Plan, ask: Ask<'_>, now: Timestamp, windows: &mut Windows) -> Result<Admission, NotAdmitted> {
     let core = &*plan.core;
     if let Some(component) = plan.degraded.filter(|_| core.failure_policy.reserve == OnFailure::Closed) {
-        return Err(ChargeError::Degraded(component));
+        return Err(ChargeError::Degraded(component).into());
     }
-    match charge::charge(&plan.seats, core, ask, core.clock.now(), windows) {
+    match charge::charge(&plan.seats, core, ask, now, windows) {
         Ok(passed) if plan.degraded.is_some() => Ok(Admission::from(passed).degraded()),
         Ok(passed) => Ok(passed.into()),
-        Err(refused) => Err(refused_error(plan, &refused)),
+        Err(refused) => Err(NotAdmitted::Refused(refused)),
     }
 }
 

@@ -16,6 +16,7 @@ use super::later;
 use crate::amount::{Cost, Resource};
 use crate::subject::Subject;
 use crate::sync::{AtomicU64, Ordering, yield_now};
+use crate::time::Timestamp;
 
 const IN_FLIGHT_ONE: u64 = 1;
 const OPEN_SHIFT: u32 = 16;
@@ -31,11 +32,12 @@ pub(crate) trait Owner: Send + Sync {
     /// What it is called in reports.
     fn subject(&self) -> &Subject;
 
-    /// The gate stands at `standing` after a step; whatever was charged or given back before the step is seen.
-    fn changed(&self, standing: Standing);
+    /// The gate stands at `standing` after a step of an operation at `at`; whatever was charged or given back before the step is seen. Locks,
+    /// gates and announcements may be held around this: it must not read the clock, which may be the host's own.
+    fn changed(&self, standing: Standing, at: Timestamp);
 
-    /// Ends it, once. Called when its time has run out, too; must not wait.
-    fn end(&self);
+    /// Ends it, once. Called when its time has run out, too; must not wait. As for [`Owner::changed`].
+    fn end(&self, at: Timestamp);
 }
 
 /// What is charged to an owner passes here.
@@ -168,28 +170,30 @@ impl fmt::Debug for Owned {
     }
 }
 
-/// A charge on its way through the gates of the owners that it concerns; it comes out when dropped.
+/// A charge on its way through the gates of the owners that it concerns; it comes out when dropped. Whoever ends one of them may wait for
+/// it, so nothing of the host's is called before.
 pub(crate) struct Passing<'a> {
     owners: &'a [Owned],
     cost: &'a Cost,
+    at: Timestamp,
     leaves_open: bool,
 }
 
 impl<'a> Passing<'a> {
     /// Through all the gates, or none.
     #[inline]
-    pub(super) fn enter(owners: &'a [Owned], cost: &'a Cost) -> Result<Self, Ended> {
+    pub(super) fn enter(owners: &'a [Owned], cost: &'a Cost, at: Timestamp) -> Result<Self, Ended> {
         for (index, owned) in owners.iter().enumerate() {
             if !owned.is_concerned(cost) {
                 continue;
             }
             if let Err(standing) = owned.owner.gate().enter() {
-                later::tell(&owned.owner, standing);
-                drop(Self { owners: &owners[..index], cost, leaves_open: false });
+                later::tell(&owned.owner, standing, at);
+                drop(Self { owners: &owners[..index], cost, at, leaves_open: false });
                 return Err(Ended::of(owned.owner.subject()));
             }
         }
-        Ok(Self { owners, cost, leaves_open: false })
+        Ok(Self { owners, cost, at, leaves_open: false })
     }
 
     /// A hold was made: it is open behind the gates, of all owners, since it may be settled in whatever they have.
@@ -209,7 +213,7 @@ impl Drop for Passing<'_> {
                 (false, true) => gate.open(),
                 (false, false) => continue,
             };
-            later::tell(&owned.owner, standing);
+            later::tell(&owned.owner, standing, self.at);
         }
     }
 }

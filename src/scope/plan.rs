@@ -61,6 +61,13 @@ impl Members {
             |covered: &Covered| covered.resources.contains(&resource) && covered.subjects.contains(subject);
         self.covered.iter().any(is_covered)
     }
+
+    /// Takes a step at the gates of the owners, and tells them.
+    fn tell(&self, step: fn(&Gate) -> Standing, at: Timestamp) {
+        for owned in &self.owners {
+            later::tell(&owned.owner, step(owned.owner.gate()), at);
+        }
+    }
 }
 
 impl Drop for Members {
@@ -71,20 +78,29 @@ impl Drop for Members {
 
 /// Members that a scope is on: each scope counts as a user of their owners.
 #[derive(Debug)]
-pub(super) struct InUse(Arc<Members>);
+pub(super) struct InUse {
+    core: Arc<Core>,
+    members: Arc<Members>,
+}
 
 impl InUse {
-    pub(super) fn new(members: Arc<Members>) -> Self {
-        for owned in &members.owners {
-            later::tell(&owned.owner, owned.owner.gate().add_user());
+    pub(super) fn new(core: Arc<Core>, members: Arc<Members>) -> Self {
+        let in_use = Self { core, members };
+        in_use.tell(Gate::add_user);
+        in_use
+    }
+
+    fn tell(&self, step: fn(&Gate) -> Standing) {
+        if !self.members.owners.is_empty() {
+            let at = self.core.now();
+            self.members.tell(step, at);
         }
-        Self(members)
     }
 }
 
 impl Clone for InUse {
     fn clone(&self) -> Self {
-        Self::new(Arc::clone(&self.0))
+        Self::new(Arc::clone(&self.core), Arc::clone(&self.members))
     }
 }
 
@@ -92,15 +108,13 @@ impl Deref for InUse {
     type Target = Arc<Members>;
 
     fn deref(&self) -> &Arc<Members> {
-        &self.0
+        &self.members
     }
 }
 
 impl Drop for InUse {
     fn drop(&mut self) {
-        for owned in &self.0.owners {
-            later::tell(&owned.owner, owned.owner.gate().drop_user());
-        }
+        self.tell(Gate::drop_user);
     }
 }
 
@@ -232,19 +246,22 @@ impl Plan {
 
     /// Passes the gates of the owners that `cost` concerns; they are told when the answer is dropped.
     #[inline]
-    pub(crate) fn pass<'a>(&'a self, cost: &'a Cost) -> Result<Passing<'a>, Ended> {
+    pub(crate) fn pass<'a>(&'a self, cost: &'a Cost, now: Timestamp) -> Result<Passing<'a>, Ended> {
+        self.collect_owners(now);
+        Passing::enter(&self.members.owners, cost, now)
+    }
+
+    /// An owner whose time has run out lets nobody in.
+    #[inline]
+    fn collect_owners(&self, now: Timestamp) {
         if !self.members.owners.is_empty() {
-            // An owner whose time has run out lets nobody in.
-            self.core.collect_overdue(self.core.now());
+            self.core.collect_overdue(now);
         }
-        Passing::enter(&self.members.owners, cost)
     }
 
     /// What has ended of the owners that `cost` concerns.
-    pub(crate) fn ended(&self, cost: &Cost) -> Result<(), Ended> {
-        if !self.members.owners.is_empty() {
-            self.core.collect_overdue(self.core.now());
-        }
+    pub(crate) fn ended(&self, cost: &Cost, now: Timestamp) -> Result<(), Ended> {
+        self.collect_owners(now);
         let has_ended = |owned: &&Owned| owned.is_concerned(cost) && owned.owner.gate().standing().has_ended();
         match self.members.owners.iter().find(has_ended) {
             Some(owned) => Err(Ended::of(owned.owner.subject())),
@@ -252,11 +269,9 @@ impl Plan {
         }
     }
 
-    /// Tells the owners of a step at their gates, after what led to it has been charged or given back.
-    pub(crate) fn tell(&self, step: fn(&Gate) -> Standing) {
-        for owned in &self.members.owners {
-            later::tell(&owned.owner, step(owned.owner.gate()));
-        }
+    /// Tells the owners of a step at their gates, after what led to it has been charged or given back at `at`.
+    pub(crate) fn tell(&self, step: fn(&Gate) -> Standing, at: Timestamp) {
+        self.members.tell(step, at);
     }
 
     /// Announces an operation that changes several budgets, or what is held.
@@ -335,7 +350,6 @@ impl Plan {
     /// The budgets' usage at `at`, as of one instant; with `past`, of the windows that hold it, without: of the windows that an operation
     /// would use.
     pub(super) fn usage(&self, at: Timestamp, past: bool) -> Vec<Option<BudgetUsage>> {
-        self.core.collect_overdue(at.min(self.core.now_precise()));
         charge::snapshot(&self.core.flights, || self.seats.iter().map(|seat| seat_usage(seat, at, past)).collect())
     }
 }

@@ -116,24 +116,26 @@ impl Scope {
         let now = core.now_precise();
         core.collect_overdue(now);
         let hold_id = HoldId::of_workflow(id);
-        let claim = loop {
+        let begun = OnceLock::new();
+        let state =
+            State { core: Arc::clone(core), subject: subject.clone(), gate: Gate::new(), id: hold_id.clone(), begun };
+        let state = Arc::new(state);
+        let handle = Handle::new(self, &spec, Arc::clone(&state))?;
+        let claim = || loop {
             match core.timed.claim(&hold_id) {
-                Ok(claim) => break claim,
+                Ok(claim) => return Ok(claim),
                 Err(NotClaimed::Full(full)) => return Err(ChargeError::from(full).into()),
                 // Its end is between two steps: the id is free in a moment.
                 Err(NotClaimed::Taken(owner)) if owner.gate().standing().has_ended() => yield_now(),
-                Err(NotClaimed::Taken(_)) => return Err(WorkflowError::Active { workflow: subject }),
+                Err(NotClaimed::Taken(_)) => return Err(WorkflowError::Active { workflow: subject.clone() }),
             }
         };
-        let state =
-            Arc::new(State { core: Arc::clone(core), subject, gate: Gate::new(), id: hold_id, begun: OnceLock::new() });
-        let handle = Handle::new(self, &spec, Arc::clone(&state))?;
         let place = |in_force: &InForce| match spec.place {
             Place::Declared => in_force.resource(PLACES).map_or_else(Cost::nothing, |places| places.of(1)),
             Place::Of(resource) => resource.of(1),
             Place::None => Cost::nothing(),
         };
-        self.try_charge_of(place)?;
+        let (_, claim) = self.try_charge_of(place, now, claim)?;
         let _ = state.begun.set(());
         core.active_workflows.fetch_add(1, Ordering::AcqRel);
         let due = spec.ttl.map_or(Timestamp::MAX, |ttl| now.saturating_add(ttl));
@@ -227,8 +229,9 @@ impl Workflow {
     /// Ends it: when this returns, nothing is admitted in it any more. False when it had ended before.
     #[allow(clippy::must_use_candidate, reason = "a second end is of no consequence")]
     pub fn end(&self) -> bool {
-        let ended = self.handle.state.close();
-        self.handle.state.gate.wait();
+        let state = &*self.handle.state;
+        let ended = state.close(state.core.now());
+        state.gate.wait();
         ended
     }
 
@@ -244,13 +247,16 @@ impl Workflow {
     pub fn renew(&self, ttl: Duration) -> bool {
         let state = &*self.handle.state;
         let now = state.core.now_precise();
-        state.core.timed.renew(&state.id, state, now, now.saturating_add(ttl)).is_some()
+        let has_ended = state.gate.standing().has_ended();
+        !has_ended && state.core.timed.renew(&state.id, state, now, now.saturating_add(ttl)).is_some()
     }
 
     /// When its time runs out; `None` when it has none, or has ended.
     pub fn expires_at(&self) -> Option<Timestamp> {
         let state = &*self.handle.state;
-        state.core.timed.expires_at(&state.id, state).filter(|due| *due != Timestamp::MAX)
+        let due = state.core.timed.expires_at(&state.id, state).filter(|due| *due != Timestamp::MAX)?;
+        // Whoever ends it closes the gate first and has it forgotten afterwards.
+        (!state.gate.standing().has_ended()).then_some(due)
     }
 }
 
@@ -305,8 +311,8 @@ impl Handle {
         counted: &Counted,
         cost: impl FnOnce(&InForce) -> Cost,
     ) -> Result<Progress, StepError> {
-        match self.counting.try_charge_of(cost) {
-            Ok(admission) => Ok(Progress::of(own, admission)),
+        match self.counting.try_charge_of(cost, self.state.core.now(), || Ok::<_, ChargeError>(())) {
+            Ok((admission, ())) => Ok(Progress::of(own, admission)),
             Err(ChargeError::Ended(ended)) => Err(StepError::Ended(ended)),
             Err(ChargeError::Refused(refusal)) => {
                 let mine = refusal.violations().find(|violation| Arc::ptr_eq(&violation.limit, &own.label.limit));
@@ -330,16 +336,16 @@ fn add_declared(cost: Cost, in_force: &InForce, name: &str) -> Cost {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.state.close();
+        self.state.close(self.state.core.now());
     }
 }
 
 impl State {
     /// Closes the gate; says whether it was this call that did.
-    fn close(&self) -> bool {
+    fn close(&self, at: Timestamp) -> bool {
         let ended = self.gate.close().is_some();
         if ended && self.begun.get().is_some() {
-            self.core.timed.settled(&self.id, self, self.core.now());
+            self.core.timed.settled(&self.id, self, at);
             self.core.active_workflows.fetch_sub(1, Ordering::AcqRel);
         }
         ended
@@ -355,10 +361,10 @@ impl Owner for State {
         &self.subject
     }
 
-    fn changed(&self, _: Standing) {}
+    fn changed(&self, _: Standing, _: Timestamp) {}
 
-    fn end(&self) {
-        self.close();
+    fn end(&self, at: Timestamp) {
+        self.close(at);
     }
 }
 
