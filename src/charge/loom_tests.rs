@@ -20,9 +20,20 @@ struct Rig {
     ground: Ground,
 }
 
-fn rig() -> Arc<Rig> {
-    let meter = || Arc::new(Meter::in_window(&Window::Lifetime, 0));
-    Arc::new(Rig { shared: meter(), other: meter(), ground: Ground::at(Timestamp::UNIX_EPOCH) })
+/// Runs `model` in every interleaving with at most so many preemptions.
+fn check(preemptions: usize, model: impl Fn(&Arc<Rig>) + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.max_branches = 100_000;
+    builder.check(move || {
+        let meter = || Arc::new(Meter::in_window(&Window::Lifetime, 0));
+        model(&Arc::new(Rig { shared: meter(), other: meter(), ground: Ground::at(Timestamp::UNIX_EPOCH) }));
+    });
+}
+
+fn beside<T: 'static>(rig: &Arc<Rig>, run: impl FnOnce(&Rig) -> T + 'static) -> thread::JoinHandle<T> {
+    let rig = Arc::clone(rig);
+    thread::spawn(move || run(&rig))
 }
 
 impl Rig {
@@ -40,19 +51,9 @@ impl Rig {
 /// call of 5 fits beside everything that goes through, and must be admitted unless the pair went through.
 #[test]
 fn loom_undo_of_a_two_budget_charge_against_a_fitting_single_one() {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
-    model.max_branches = 100_000;
-    model.check(|| {
-        let rig = rig();
-        let pair = {
-            let rig = Arc::clone(&rig);
-            thread::spawn(move || rig.charge(&rig.both(), 6))
-        };
-        let taker = {
-            let rig = Arc::clone(&rig);
-            thread::spawn(move || rig.charge(&[seat(&rig.other, 10)], 5))
-        };
+    check(3, |rig| {
+        let pair = beside(rig, move |rig| rig.charge(&rig.both(), 6));
+        let taker = beside(rig, move |rig| rig.charge(&[seat(&rig.other, 10)], 5));
         let single = rig.charge(&[seat(&rig.shared, 10)], 5);
         let (pair, taker) = (pair.join().unwrap(), taker.join().unwrap());
         assert!(pair ^ taker, "the other budget has room for one of them");
@@ -65,17 +66,10 @@ fn loom_undo_of_a_two_budget_charge_against_a_fitting_single_one() {
 /// Two pairs that name the budgets in one order: one of them goes through.
 #[test]
 fn loom_two_pairs_for_one_place() {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
-    model.max_branches = 100_000;
-    model.check(|| {
-        let rig = rig();
+    check(3, |rig| {
         let both = |rig: &Rig| rig.charge(&rig.both(), 6);
-        let other = {
-            let rig = Arc::clone(&rig);
-            thread::spawn(move || both(&rig))
-        };
-        let mine = both(&rig);
+        let other = beside(rig, move |rig| both(rig));
+        let mine = both(rig);
         assert!(mine ^ other.join().unwrap());
         assert_eq!((rig.shared.peek(0).amount, rig.other.peek(0).amount), (6, 6));
     });
@@ -84,15 +78,8 @@ fn loom_two_pairs_for_one_place() {
 /// Who looks at both budgets while a call charges both sees all of it or nothing.
 #[test]
 fn loom_a_snapshot_against_a_charge_of_two_budgets() {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
-    model.max_branches = 100_000;
-    model.check(|| {
-        let rig = rig();
-        let other = {
-            let rig = Arc::clone(&rig);
-            thread::spawn(move || rig.charge(&rig.both(), 6))
-        };
+    check(3, |rig| {
+        let other = beside(rig, move |rig| rig.charge(&rig.both(), 6));
         let seen = snapshot(&rig.ground.flights, || (rig.shared.peek(0).amount, rig.other.peek(0).amount));
         assert_eq!(seen.0, seen.1);
         assert!(other.join().unwrap());
@@ -102,15 +89,8 @@ fn loom_a_snapshot_against_a_charge_of_two_budgets() {
 /// Who has the moment to himself changes two budgets as of one instant, and keeps a charge of both waiting.
 #[test]
 fn loom_an_exclusive_change_against_a_charge_of_two_budgets() {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
-    model.max_branches = 100_000;
-    model.check(|| {
-        let rig = rig();
-        let other = {
-            let rig = Arc::clone(&rig);
-            thread::spawn(move || rig.charge(&rig.both(), 6))
-        };
+    check(3, |rig| {
+        let other = beside(rig, move |rig| rig.charge(&rig.both(), 6));
         {
             let _quiet = rig.ground.flights.exclusive();
             let (shared, both) = (rig.shared.peek(0).amount, rig.other.peek(0).amount);
@@ -136,17 +116,10 @@ fn reset(rig: &Rig) -> u64 {
 /// A charge of the day alone is not announced: it is taken with the rest, or comes after the reset and stays.
 #[test]
 fn loom_a_reset_against_a_charge_of_one_budget() {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
-    model.max_branches = 100_000;
-    model.check(|| {
-        let rig = rig();
+    check(3, |rig| {
         assert!(rig.charge(&rig.both(), 4));
-        let other = {
-            let rig = Arc::clone(&rig);
-            thread::spawn(move || rig.charge(&[seat(&rig.shared, 10)], 5))
-        };
-        let taken = reset(&rig);
+        let other = beside(rig, move |rig| rig.charge(&[seat(&rig.shared, 10)], 5));
+        let taken = reset(rig);
         assert!(other.join().unwrap(), "there was room before and after");
         assert_eq!(taken + rig.shared.peek(0).amount, 9, "no spend vanishes");
         assert!(taken == 4 || taken == 9, "all that was used");
@@ -157,25 +130,18 @@ fn loom_a_reset_against_a_charge_of_one_budget() {
 /// A call that holds both budgets and commits less: what is held stays, whenever the reset comes.
 #[test]
 fn loom_a_reset_against_a_reservation_and_its_commit() {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
-    model.max_branches = 100_000;
-    model.check(|| {
-        let rig = rig();
+    check(3, |rig| {
         assert!(rig.charge(&rig.both(), 4));
-        let other = {
-            let rig = Arc::clone(&rig);
-            thread::spawn(move || {
-                let (seats, mut windows, cost) = (rig.both(), Windows::new(), TOKENS.of(6));
-                let now = Timestamp::UNIX_EPOCH;
-                assert!(charge(&seats, &rig.ground, Ask::Hold(&cost), now, &mut windows).is_ok());
-                let _flight = rig.ground.flights.begin();
-                for (seat, window) in seats.iter().zip(windows) {
-                    seat.meter.settle(window, 6, 5);
-                }
-            })
-        };
-        let taken = reset(&rig);
+        let other = beside(rig, |rig| {
+            let (seats, mut windows, cost) = (rig.both(), Windows::new(), TOKENS.of(6));
+            let now = Timestamp::UNIX_EPOCH;
+            assert!(charge(&seats, &rig.ground, Ask::Hold(&cost), now, &mut windows).is_ok());
+            let _flight = rig.ground.flights.begin();
+            for (seat, window) in seats.iter().zip(windows) {
+                seat.meter.settle(window, 6, 5);
+            }
+        });
+        let taken = reset(rig);
         let held = rig.shared.held(0, Timestamp::UNIX_EPOCH);
         assert!(rig.shared.peek(0).amount >= held);
         other.join().unwrap();
@@ -189,11 +155,7 @@ fn loom_a_reset_against_a_reservation_and_its_commit() {
 #[test]
 fn loom_two_that_pay_in_order() {
     const LATER: Resource = Resource::new(1, 1);
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(2);
-    model.max_branches = 100_000;
-    model.check(|| {
-        let rig = rig();
+    check(2, |rig| {
         let seats = |rig: &Rig| {
             rig.other.join();
             let limits = (Cap::Max(10), Enforcement::Hard);
@@ -203,10 +165,7 @@ fn loom_two_that_pay_in_order() {
             let order = [TOKENS, LATER];
             charge_in_order(&seats(rig), &rig.ground, order, 3, Timestamp::UNIX_EPOCH, |_, _, _| {})
         };
-        let other = {
-            let rig = Arc::clone(&rig);
-            thread::spawn(move || pay(&rig).is_ok())
-        };
+        let other = beside(rig, move |rig| pay(rig).is_ok());
         let single = rig.charge(&[seat(&rig.shared, 4)], 2);
         assert!(other.join().unwrap());
         let (first, second) = (rig.shared.peek(0).amount, rig.other.peek(0).amount);

@@ -664,20 +664,10 @@ fn in_years(window: &Window, years: i64) -> i64 {
 }
 
 /// A transition that cannot be refused.
-fn change(word: &AtomicU64, layout: Layout, near: i64, mut decide: impl FnMut(State) -> State) {
-    let _: Result<_, std::convert::Infallible> = transition(word, layout, near, |state| Ok(decide(state)));
-}
-
-/// [`transition_from`] what is there.
-#[allow(clippy::inline_always, reason = "measured: the decision is folded into the loop this way")]
-#[inline(always)]
-fn transition<E>(
-    word: &AtomicU64,
-    layout: Layout,
-    near: i64,
-    decide: impl FnMut(State) -> Result<State, E>,
-) -> Result<(State, State), E> {
-    transition_from(word.load(Ordering::Acquire), word, layout, near, decide)
+#[inline]
+fn change(word: &AtomicU64, layout: Layout, near: i64, mut decide: impl FnMut(State) -> State) -> (State, State) {
+    let Ok(states) = transition::<std::convert::Infallible>(word, layout, near, |state| Ok(decide(state)));
+    states
 }
 
 /// The crate's only compare-and-swap loop: decides on what was seen, and swaps in the decision if that still is there.
@@ -686,13 +676,13 @@ fn transition<E>(
 /// operation went through.
 #[allow(clippy::inline_always, reason = "measured: the decision is folded into the loop this way")]
 #[inline(always)]
-fn transition_from<E>(
-    mut current: u64,
+fn transition<E>(
     word: &AtomicU64,
     layout: Layout,
     near: i64,
     mut decide: impl FnMut(State) -> Result<State, E>,
 ) -> Result<(State, State), E> {
+    let mut current = look(word);
     loop {
         let before = layout.unpack(current, near);
         let after = decide(before)?;
@@ -709,6 +699,20 @@ fn transition_from<E>(
             }
         }
     }
+}
+
+/// The first look at a word that may be swapped next.
+#[cfg(not(loom))]
+#[inline]
+fn look(word: &AtomicU64) -> u64 {
+    word.load(Ordering::Acquire)
+}
+
+/// Loom remembers one access of a word, the last. A load would hide from it that the swap that follows races with an earlier load by
+/// another thread, and it would not try the swap first. So here it is a swap that changes nothing.
+#[cfg(loom)]
+fn look(word: &AtomicU64) -> u64 {
+    word.fetch_or(0, Ordering::AcqRel)
 }
 
 #[cfg(all(test, not(loom)))]

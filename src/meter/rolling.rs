@@ -36,7 +36,7 @@
 
 use super::rule::{self, Forgive, Gate};
 use super::word::{Layout, State};
-use super::{MICROS_PER_YEAR, Past, Settled, transition_from};
+use super::{MICROS_PER_YEAR, Past, Settled, change, look, transition};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, spin_loop};
 use crate::time::Timestamp;
 use crate::window::{Bounds, ROLLING_AMOUNT_BITS_MAX, ROLLING_PARTS};
@@ -507,38 +507,6 @@ const fn amount_bits<const SLOTS: usize>(sub_micros: i64) -> u32 {
 /// Raises a word of numbers to `number` and returns what it was.
 fn raise(word: &AtomicU64, number: i64) -> i64 {
     change(word, WHOLE, 0, |state| State { amount: (state.amount as i64).max(number) as u64, ..state }).0.amount as i64
-}
-
-/// A transition that cannot be refused.
-#[inline]
-fn change(word: &AtomicU64, layout: Layout, near: i64, mut decide: impl FnMut(State) -> State) -> (State, State) {
-    let Ok(states) = transition::<std::convert::Infallible>(word, layout, near, |state| Ok(decide(state)));
-    states
-}
-
-#[allow(clippy::inline_always, reason = "as the loop itself: the decision is folded into it")]
-#[inline(always)]
-fn transition<E>(
-    word: &AtomicU64,
-    layout: Layout,
-    near: i64,
-    decide: impl FnMut(State) -> Result<State, E>,
-) -> Result<(State, State), E> {
-    transition_from(look(word), word, layout, near, decide)
-}
-
-/// The first look at a word that may be swapped next.
-#[cfg(not(loom))]
-#[inline]
-fn look(word: &AtomicU64) -> u64 {
-    word.load(Ordering::Acquire)
-}
-
-/// Loom remembers one access of a word, the last. A load would hide from it that the swap that follows races with an earlier load by
-/// another thread, and it would not try the swap first. So here it is a swap that changes nothing.
-#[cfg(loom)]
-fn look(word: &AtomicU64) -> u64 {
-    word.fetch_or(0, Ordering::AcqRel)
 }
 
 /// An unused budget, first asked for at `now_micros`.

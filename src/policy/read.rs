@@ -94,6 +94,31 @@ impl<'a> At<'a> {
     fn unknown_key(&self, name: &str, known: &'static [&'static str]) -> PolicyError {
         self.error(PolicyCause::UnknownKey { key: name.into(), known })
     }
+
+    /// The entries of a table that has no other keys than these.
+    fn table(&self, known: &'static [&'static str]) -> Read<Table<'a>> {
+        let entries = self.entries()?;
+        if let Some((name, at)) = entries.iter().find(|(name, _)| !known.contains(name)) {
+            return Err(at.unknown_key(name, known));
+        }
+        Ok(Table { at: self.clone(), entries })
+    }
+}
+
+/// A table whose keys are known.
+struct Table<'a> {
+    at: At<'a>,
+    entries: Vec<(&'a str, At<'a>)>,
+}
+
+impl<'a> Table<'a> {
+    fn find(&self, name: &str) -> Option<&At<'a>> {
+        self.entries.iter().find(|(key, _)| *key == name).map(|(_, at)| at)
+    }
+
+    fn need(&self, name: &'static str) -> Read<&At<'a>> {
+        self.find(name).ok_or_else(|| self.at.error(PolicyCause::Missing(name)))
+    }
 }
 
 /// Keys that describe costs rather than name a resource in `[cost]`.
@@ -113,16 +138,11 @@ const PRICE_KEYS: [&str; TokenClass::NAMES.len() + 2] = {
 };
 
 pub(super) fn policy(document: &Node) -> Read<Policy> {
+    const KNOWN: &[&str] =
+        &["resources", "kinds", "cost", "prices", "groups", "exempt", "exempt_groups", "limits", "resets"];
     let root = At { node: document, path: String::new() };
-    let entries = root.entries()?;
-    let find = |name: &str| entries.iter().find(|(key, _)| *key == name).map(|(_, at)| at.clone());
-    for (name, at) in &entries {
-        const KNOWN: &[&str] =
-            &["resources", "kinds", "cost", "prices", "groups", "exempt", "exempt_groups", "limits", "resets"];
-        if !KNOWN.contains(name) {
-            return Err(at.unknown_key(name, KNOWN));
-        }
-    }
+    let table = root.table(KNOWN)?;
+    let find = |name: &str| table.find(name).cloned();
 
     let mut builder = Policy::builder();
     let mut units = Vec::new();
@@ -273,14 +293,8 @@ fn limit(at: &At<'_>, units: &[(&str, Unit)]) -> Read<Limit> {
         "group_choice",
         "subjects",
     ];
-    let entries = at.entries()?;
-    for (name, at) in &entries {
-        if !KNOWN.contains(name) {
-            return Err(at.unknown_key(name, KNOWN));
-        }
-    }
-    let find = |name: &str| entries.iter().find(|(key, _)| *key == name).map(|(_, at)| at);
-    let need = |name: &'static str| find(name).ok_or_else(|| at.error(PolicyCause::Missing(name)));
+    let table = at.table(KNOWN)?;
+    let (find, need) = (|name| table.find(name), |name| table.need(name));
 
     let id = need("id")?.string()?;
     let kind = need("subject")?.string()?;
@@ -291,7 +305,7 @@ fn limit(at: &At<'_>, units: &[(&str, Unit)]) -> Read<Limit> {
         .find(|(name, _)| *name == resource)
         .map(|&(_, unit)| unit)
         .ok_or_else(|| resource_at.error(PolicyCause::UndeclaredResource(resource.into())))?;
-    let window = window(need("window")?, find)?;
+    let window = window(need("window")?, &table)?;
     let mut limit = Limit::new(id, kind, resource, window, cap(need("max")?, unit)?);
     if let Some(at) = find("enforcement") {
         limit = limit.enforcement(match at.string()? {
@@ -325,7 +339,8 @@ fn limit(at: &At<'_>, units: &[(&str, Unit)]) -> Read<Limit> {
 }
 
 /// The window of a limit with its settings, which are looked up by `find`.
-fn window<'a, 'b: 'a>(at: &At<'_>, find: impl Fn(&str) -> Option<&'a At<'b>>) -> Read<Window> {
+fn window(at: &At<'_>, table: &Table<'_>) -> Read<Window> {
+    let find = |name| table.find(name);
     let mut window: Window = at.string()?.parse().map_err(|e| at.error(PolicyCause::Window(e)))?;
     if let Some(at) = find("anchor") {
         let anchor: Timestamp = at.string()?.parse().map_err(|_| at.expected("an RFC 3339 instant"))?;

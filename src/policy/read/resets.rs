@@ -6,14 +6,8 @@ use crate::policy::{Guard, PaidReset, PolicyCause};
 
 pub(super) fn reset(at: &At<'_>, units: &[(&str, Unit)]) -> Read<PaidReset> {
     const KNOWN: &[&str] = &["id", "limit", "lowers", "credits", "price", "max_per_window", "guard"];
-    let entries = at.entries()?;
-    for (name, at) in &entries {
-        if !KNOWN.contains(name) {
-            return Err(at.unknown_key(name, KNOWN));
-        }
-    }
-    let find = |name: &str| entries.iter().find(|(key, _)| *key == name).map(|(_, at)| at);
-    let need = |name: &'static str| find(name).ok_or_else(|| at.error(PolicyCause::Missing(name)));
+    let table = at.table(KNOWN)?;
+    let (find, need) = (|name| table.find(name), |name| table.need(name));
 
     let mut reset = PaidReset::new(need("id")?.string()?, need("limit")?.string()?)
         .max_per_window(cap(need("max_per_window")?, Unit::Count)?);
