@@ -75,17 +75,14 @@ impl<'a, G: Grounds> Examiner<'a, G> {
     #[cold]
     pub(super) fn examine(&mut self) -> Option<Refused> {
         self.round += 1;
+        if self.round == 1 && self.seats.iter().any(|seat| seat.is_hard() && seat.window != Window::Lifetime) {
+            // The clock may be coarse, and behind: nobody is refused in the name of a window that has ended.
+            self.now = self.grounds.clock().sharpened(self.now);
+        }
         let before = self.taken_back();
         let mut found = self.blocked();
-        if self.round == 1 {
-            if found.iter().any(|blocked| self.seats[blocked.seat].window != Window::Lifetime) {
-                // The clock may be coarse, and behind: nobody is refused in the name of a window that has ended.
-                self.now = self.grounds.clock().sharpened(self.now);
-                found = self.blocked();
-            }
-            if !found.is_empty() && self.grounds.collect_expired(self.now) {
-                return None;
-            }
+        if self.round == 1 && !found.is_empty() && self.grounds.collect_expired(self.now) {
+            return None;
         }
         if found.is_empty() {
             return None;
@@ -111,7 +108,7 @@ impl<'a, G: Grounds> Examiner<'a, G> {
     fn blocked(&self) -> SmallVec<[Blocked; 2]> {
         let mut found = SmallVec::new();
         for (index, seat) in self.seats.iter().enumerate() {
-            let Some(requested) = self.ask.of(seat) else { continue };
+            let Some(requested) = self.ask.of(seat.resource) else { continue };
             let state = seat.peek(self.now);
             let Gate::Max(max) = seat.gate_in(state.window) else { continue };
             if !rule::fits(state, requested, Gate::Max(max)) {

@@ -17,6 +17,7 @@ mod examine;
 mod flights;
 mod moment;
 mod seat;
+mod short;
 mod tell;
 
 use smallvec::SmallVec;
@@ -30,7 +31,8 @@ use examine::Examiner;
 pub(crate) use examine::Refused;
 pub(crate) use flights::{Flight, Flights};
 pub(crate) use moment::{Moment, charge_in, charge_in_order, record_in_order, take_back};
-pub(crate) use seat::{Label, Seat, Single};
+pub(crate) use seat::{Label, Seat};
+pub(crate) use short::Short;
 pub(crate) use tell::Reached;
 pub(crate) use tell::{News, What};
 use tell::{Way, tell};
@@ -61,12 +63,12 @@ pub(crate) enum Ask<'a> {
 }
 
 impl Ask<'_> {
-    /// The amount asked of a seat; `None` when it does not take part. 0 asks whether anything is left.
+    /// The amount asked of a budget of `resource`; `None` when it does not take part. 0 asks whether anything is left.
     #[inline]
-    fn of(self, seat: &Seat) -> Option<u64> {
+    fn of(self, resource: Resource) -> Option<u64> {
         match self {
-            Self::Charge(cost) => cost.amount(seat.resource).filter(|amount| *amount > 0),
-            Self::Hold(cost) => cost.amount(seat.resource),
+            Self::Charge(cost) => cost.amount(resource).filter(|amount| *amount > 0),
+            Self::Hold(cost) => cost.amount(resource),
             Self::Room => Some(0),
         }
     }
@@ -82,7 +84,26 @@ impl Ask<'_> {
 }
 
 /// The numbers of the windows that admitted a hold, by seat.
-pub(crate) type Windows = SmallVec<[i64; 8]>;
+pub(crate) type Windows = SmallVec<[i64; SEATS_INLINE]>;
+
+/// As many budgets as most scopes have.
+const SEATS_INLINE: usize = 8;
+
+/// A copy of the bytes; cloning goes number by number.
+#[inline]
+pub(crate) fn copied(windows: &Windows) -> Windows {
+    Windows::from_slice(windows)
+}
+
+/// Room for the numbers of so many windows.
+#[inline]
+pub(crate) fn unset(seats: usize) -> Windows {
+    if seats <= SEATS_INLINE {
+        Windows::from_buf_and_len([0; SEATS_INLINE], seats)
+    } else {
+        Windows::from_elem(0, seats)
+    }
+}
 
 /// Some of a scope's budgets, by their position in it: up to 64.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
@@ -108,6 +129,31 @@ pub(crate) struct Passed {
     pub(crate) over: SeatSet,
     /// Shadow budgets that would have refused.
     pub(crate) would_refuse: SeatSet,
+}
+
+/// A budget's place in a scope, as charging goes by it: a [`Seat`], or what a [`Short`] way keeps of one.
+trait Place {
+    fn resource(&self) -> Resource;
+
+    /// Whether it can refuse.
+    fn is_hard(&self) -> bool;
+
+    fn has_several_words(&self) -> bool;
+
+    /// What an operation at `now` would see.
+    fn peek(&self, now: Timestamp) -> State;
+
+    /// What an admission in window number `window` may do.
+    fn gate_in(&self, window: i64) -> Gate;
+
+    /// Charges `amount` at `now` if it fits, to be used or held.
+    fn admit(&self, now: Timestamp, amount: u64, part: Part) -> Result<State, State>;
+
+    /// Takes back what was charged in `window`.
+    fn undo(&self, window: i64, amount: u64, part: Part);
+
+    /// The least charged amount that is worth telling.
+    fn mark(&self) -> u64;
 }
 
 /// Marks the budgets of a scope whose charges may be undone: those that can refuse, when there are several.
@@ -179,7 +225,7 @@ pub(crate) fn tell_reached(
     reached: Reached,
 ) {
     for (index, charged) in reached {
-        let added = ask.of(&seats[index]).unwrap_or(0);
+        let added = ask.of(seats[index].resource).unwrap_or(0);
         tell(grounds, &seats[index], now, (windows[index], charged), (added, Way::Admitted));
     }
 }
@@ -201,10 +247,10 @@ impl Seen {
 
 /// Whether everything fits as it stands.
 #[inline]
-fn look(seats: &[Seat], ask: Ask<'_>, now: Timestamp) -> Option<Seen> {
+fn look<P: Place>(seats: &[P], ask: Ask<'_>, now: Timestamp) -> Option<Seen> {
     let mut seen = Seen { hard: 0, asked: 0, several_words: false };
     for seat in seats {
-        let Some(amount) = ask.of(seat) else { continue };
+        let Some(amount) = ask.of(seat.resource()) else { continue };
         seen.asked += 1;
         seen.several_words |= seat.has_several_words();
         if seat.is_hard() {
@@ -228,7 +274,7 @@ fn take(
     windows: &mut Windows,
     reached: &mut Reached,
 ) -> Option<Passed> {
-    *windows = Windows::from_elem(0, seats.len());
+    *windows = unset(seats.len());
     // With one hard seat nothing can need an undo: it comes first, and the others never refuse.
     if hard > 0 && !charge_hard(seats, ask, now, windows, reached) {
         return None;
@@ -245,15 +291,21 @@ fn take(
 
 /// Charges the hard seats in order; undoes all and says false when one has no room.
 #[inline]
-fn charge_hard(seats: &[Seat], ask: Ask<'_>, now: Timestamp, windows: &mut Windows, reached: &mut Reached) -> bool {
+fn charge_hard<P: Place>(
+    seats: &[P],
+    ask: Ask<'_>,
+    now: Timestamp,
+    windows: &mut Windows,
+    reached: &mut Reached,
+) -> bool {
     for (index, seat) in seats.iter().enumerate() {
-        if let (true, Some(amount)) = (seat.is_hard(), ask.of(seat)) {
+        if let (true, Some(amount)) = (seat.is_hard(), ask.of(seat.resource())) {
             let Ok(state) = seat.admit(now, amount, ask.part()) else {
                 undo(&seats[..index], ask, windows);
                 return false;
             };
             windows[index] = state.window;
-            if state.amount >= seat.mark {
+            if state.amount >= seat.mark() {
                 reached.push((index, state.amount));
             }
         }
@@ -262,10 +314,10 @@ fn charge_hard(seats: &[Seat], ask: Ask<'_>, now: Timestamp, windows: &mut Windo
 }
 
 #[cold]
-fn undo(charged: &[Seat], ask: Ask<'_>, windows: &Windows) {
+fn undo<P: Place>(charged: &[P], ask: Ask<'_>, windows: &Windows) {
     for (seat, &window) in charged.iter().zip(windows) {
-        if let (true, Some(amount @ 1..)) = (seat.is_hard(), ask.of(seat)) {
-            seat.meter.undo(window, amount, ask.part());
+        if let (true, Some(amount @ 1..)) = (seat.is_hard(), ask.of(seat.resource())) {
+            seat.undo(window, amount, ask.part());
         }
     }
 }
@@ -280,7 +332,7 @@ fn charge_rest(
     (passed, reached): (&mut Passed, &mut Reached),
 ) {
     for (index, seat) in seats.iter().enumerate() {
-        match ask.of(seat) {
+        match ask.of(seat.resource) {
             Some(amount) if !seat.is_hard() => {
                 let state = seat.count(now, amount, ask.part());
                 windows[index] = state.window;
@@ -328,7 +380,7 @@ fn note(seat: &Seat, index: usize, amount: u64, State { window, amount: charged 
 fn outlook(seats: &[Seat], ask: Ask<'_>, now: Timestamp) -> Passed {
     let mut passed = Passed::default();
     for (index, seat) in seats.iter().enumerate() {
-        let Some(amount) = ask.of(seat) else { continue };
+        let Some(amount) = ask.of(seat.resource) else { continue };
         let state = seat.peek(now);
         let with_it = State { amount: state.amount.saturating_add(amount), ..state };
         note(seat, index, amount, with_it, &mut passed);

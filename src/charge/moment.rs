@@ -38,7 +38,7 @@ pub(crate) fn charge_in(
 ) -> Option<Passed> {
     reached.clear();
     let ask = Ask::Charge(cost);
-    for seat in seats.iter().filter(|seat| seat.is_hard() && ask.of(seat).is_some()) {
+    for seat in seats.iter().filter(|seat| seat.is_hard() && ask.of(seat.resource).is_some()) {
         // It may be taken back though it is the only one that can refuse.
         seat.meter.join();
     }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::Place;
 use crate::amount::{Cap, Resource, Unit};
 use crate::grants::raised;
-use crate::meter::{Gate, Layout, Meter, Part, Slice, State};
+use crate::meter::{Gate, Meter, Part, Slice, State};
 use crate::policy::{Enforcement, Warn};
 use crate::subject::Subject;
 use crate::time::Timestamp;
@@ -103,6 +104,11 @@ impl Seat {
         }
     }
 
+    /// Its gate, if that is one and the same at all times, and one word of one layout decides: not topped up, by the clock.
+    pub(super) fn plain_gate(&self) -> Option<Gate> {
+        (self.is_hard() && self.topped.is_none() && self.meter.follows_clock()).then_some(self.gate)
+    }
+
     /// Whether it can refuse.
     pub(crate) fn is_hard(&self) -> bool {
         self.gate != Gate::Open
@@ -139,53 +145,45 @@ impl Seat {
     pub(crate) fn bounds(&self, window: i64, now: Timestamp) -> Option<Bounds> {
         self.meter.bounds(&self.window, window, now)
     }
-
-    /// The way to charge it alone, side by side; `None` when it never refuses, has more than one cap, or more than one word decides.
-    pub(super) fn single(&self) -> Option<Single> {
-        (self.is_hard() && self.topped.is_none() && self.meter.follows_clock()).then(|| Single {
-            meter: Arc::clone(&self.meter),
-            layout: self.meter.layout(),
-            slice: Slice::new(self.window),
-            resource: self.resource,
-            // What is worth telling goes the long way.
-            gate: match self.gate {
-                Gate::Max(max) => Gate::Max(max.min(self.mark.saturating_sub(1))),
-                Gate::Open => Gate::Open,
-            },
-        })
-    }
 }
 
-/// The way to charge a scope of one hard budget, without the steps that several budgets need: what it takes, side by side.
-#[derive(Debug)]
-pub(crate) struct Single {
-    meter: Arc<Meter>,
-    layout: Layout,
-    slice: Slice,
-    resource: Resource,
-    gate: Gate,
-}
-
-impl Single {
-    pub(crate) fn of(seats: &[Seat]) -> Option<Self> {
-        match seats {
-            [seat] => seat.single(),
-            _ => None,
-        }
+impl Place for Seat {
+    #[inline]
+    fn resource(&self) -> Resource {
+        self.resource
     }
 
-    /// Charges `cost` if it is of the budget's resource alone and fits. Otherwise nothing is charged, and the long way gives the answer.
-    #[allow(
-        clippy::inline_always,
-        reason = "measured: a cost that is made for the call is never looked up in memory this way"
-    )]
-    #[inline(always)]
-    pub(crate) fn charge(&self, cost: &crate::amount::Cost, now: Timestamp) -> bool {
-        match *cost.items.as_slice() {
-            [(resource, amount)] if resource == self.resource && amount != 0 => {
-                self.meter.admit_as(self.layout, self.slice.index(now), amount, self.gate).is_ok()
-            }
-            _ => false,
-        }
+    #[inline]
+    fn is_hard(&self) -> bool {
+        Self::is_hard(self)
+    }
+
+    #[inline]
+    fn has_several_words(&self) -> bool {
+        Self::has_several_words(self)
+    }
+
+    #[inline]
+    fn peek(&self, now: Timestamp) -> State {
+        Self::peek(self, now)
+    }
+
+    #[inline]
+    fn gate_in(&self, window: i64) -> Gate {
+        Self::gate_in(self, window)
+    }
+
+    #[inline]
+    fn admit(&self, now: Timestamp, amount: u64, part: Part) -> Result<State, State> {
+        Self::admit(self, now, amount, part)
+    }
+
+    fn undo(&self, window: i64, amount: u64, part: Part) {
+        self.meter.undo(window, amount, part);
+    }
+
+    #[inline]
+    fn mark(&self) -> u64 {
+        self.mark
     }
 }

@@ -4,6 +4,7 @@ use loom::sync::Arc;
 use loom::thread;
 
 use super::*;
+use crate::sync::explore;
 use crate::window::Span;
 
 fn meter() -> Arc<Meter> {
@@ -85,7 +86,7 @@ fn loom_release_against_rollover() {
 
 #[test]
 fn loom_late_commit_against_the_hand_over_of_its_window() {
-    loom::model(|| {
+    explore(5, || {
         let meter = meter();
         meter.admit(10, 8, Gate::Max(10)).unwrap();
         let commit = spawn(&meter, |meter| meter.settle(10, 5, 9));

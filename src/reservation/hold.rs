@@ -5,6 +5,7 @@
 //! `LATE` says whose turn that is. Extensions, parts that were split off and observations are rare and stand behind a lock of the hold's own;
 //! the bit `GROWN` says whether there are any, so that settling a plain hold takes no lock.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -14,9 +15,9 @@ use smallvec::SmallVec;
 
 use super::Actual;
 use super::error::{ExtendError, SettleError, SplitError};
-use super::parts::{Before, Overages, Part, Share, each_once, shared};
+use super::parts::{Before, Overages, Part, Share, each_once, each_share};
 use crate::amount::Cost;
-use crate::charge::Windows;
+use crate::charge::{Windows, copied};
 use crate::cost::{CostError, Usage};
 use crate::holds::HoldId;
 use crate::report::{Admission, Charged, Overage, Receipt};
@@ -106,7 +107,7 @@ impl Hold {
     /// What is held, extensions included and parts that were split off excluded.
     pub fn held(&self) -> Cost {
         let grown = self.grown.lock();
-        self.with_shares(grown.as_deref(), total_held)
+        self.with_shares(grown.as_deref(), |shares| total_held(shares).into_owned())
     }
 
     /// What the admission reported: soft budgets that are over, shadow budgets that would have refused.
@@ -165,7 +166,7 @@ impl Hold {
         if self.state.fetch_or(GROWN, Ordering::AcqRel) & CLAIMED != 0 {
             drop(grown);
             let flight = part.plan.flight();
-            part.change(at, Before::Held(&part.cost), &Cost::nothing(), &mut Overages::new());
+            part.change(at, (&part.cost, None), &Cost::nothing(), &mut Overages::new());
             drop(flight);
             part.plan.tell(Gate::touch, at);
             return Err(ExtendError::Settled);
@@ -196,7 +197,7 @@ impl Hold {
         if before & CLAIMED != 0 {
             return Err(SplitError::Settled);
         }
-        let held = self.with_shares(grown.as_deref(), total_held);
+        let held = self.with_shares(grown.as_deref(), |shares| total_held(shares).into_owned());
         if let Some((resource, _)) = cost.iter().find(|&(r, amount)| amount > held.amount(r).unwrap_or(0)) {
             return Err(SplitError::TooMuch { resource, held: held.amount(resource).unwrap_or(0) });
         }
@@ -401,10 +402,7 @@ impl Hold {
         let grown = self.grown.lock();
         let resets = self.settlement.get().map_or(0, |settlement| settlement.resets);
         self.with_shares(grown.as_deref(), |shares| {
-            let (from, to) = (shared(shares, before), shared(shares, after));
-            let changes = shares.iter().zip(&from).zip(&to);
-            let changes = changes.map(|((share, from), to)| (share.part, Before::Charged(from, resets), to));
-            self.change(at, changes, after.clone())
+            self.change(at, shares, Before::Charged(before, resets), after.clone());
         });
         drop(grown);
         self.first.plan.tell(Gate::touch, at);
@@ -460,9 +458,7 @@ impl Hold {
         let grown = (before & GROWN != 0).then(|| self.grown.lock());
         let settlement = self.with_shares(grown.as_ref().and_then(|grown| grown.as_deref()), |shares| {
             let total = actual.charged(&total_held(shares));
-            let costs = shared(shares, &total);
-            let changes = shares.iter().zip(&costs).map(|(share, cost)| (share.part, Before::Held(share.held), cost));
-            self.change(at, changes, total.clone())
+            self.change(at, shares, Before::Held, total)
         });
         drop(grown);
         let receipt = self.receipt(&settlement);
@@ -478,13 +474,10 @@ impl Hold {
         let grown = self.grown.lock();
         let mut settlement = self.with_shares(grown.as_deref(), |shares| {
             let total = actual.charged(&total_held(shares));
-            let first = self.settlement.get();
-            let (charged, resets) = first.map_or_else(Default::default, |first| (first.charged.clone(), first.resets));
-            let (from, to) = (shared(shares, &charged), shared(shares, &total));
-            let changes = shares.iter().zip(&from).zip(&to);
-            let changes = changes.map(|((share, from), to)| (share.part, Before::Charged(from, resets), to));
+            let nothing = Cost::nothing();
+            let (charged, resets) = self.settlement.get().map_or((&nothing, 0), |first| (&first.charged, first.resets));
             // A refund goes by the earlier of the two charges.
-            Settlement { resets, ..self.change(at, changes, total.clone()) }
+            Settlement { resets, ..self.change(at, shares, Before::Charged(charged, resets), total) }
         });
         drop(grown);
         settlement.late = true;
@@ -498,27 +491,29 @@ impl Hold {
     fn give_back(&self, at: Timestamp, before: u8, how: u8) {
         let grown = (before & GROWN != 0).then(|| self.grown.lock());
         self.with_shares(grown.as_ref().and_then(|grown| grown.as_deref()), |shares| {
-            let nothing = Cost::nothing();
-            let changes = shares.iter().map(|share| (share.part, Before::Held(share.held), &nothing));
-            self.change(at, changes, Cost::nothing());
+            self.change(at, shares, Before::Held, Cost::nothing());
         });
         drop(grown);
         self.state.fetch_or(RELEASED | how, Ordering::Release);
         self.first.plan.tell(Gate::settle, at);
     }
 
-    /// Carries out changes of parts, all as of one instant.
-    fn change<'a>(
-        &self,
-        at: Timestamp,
-        changes: impl Iterator<Item = (&'a Part, Before<'a>, &'a Cost)>,
-        charged: Cost,
-    ) -> Settlement {
+    /// Changes what the parts have charged to `charged` in all, as of one instant.
+    fn change(&self, at: Timestamp, shares: &[Share<'_>], before: Before<'_>, charged: Cost) -> Settlement {
         let _flight = self.first.plan.flight();
         let mut overages = Overages::new();
         let mut late = false;
-        for (part, before, after) in changes {
-            late |= part.change(at, before, after, &mut overages);
+        match before {
+            Before::Held => {
+                each_share(shares, [&charged], |Share { part, held }, [to]| {
+                    late |= part.change(at, (held, None), to, &mut overages);
+                });
+            }
+            Before::Charged(total, resets) => {
+                each_share(shares, [total, &charged], |Share { part, .. }, [from, to]| {
+                    late |= part.change(at, (from, Some(resets)), to, &mut overages);
+                });
+            }
         }
         let resets = self.first.plan.core.resets.done();
         Settlement { number: unique_number(), at, resets, charged, overages: each_once(overages), late }
@@ -527,15 +522,12 @@ impl Hold {
     fn receipt(&self, settlement: &Settlement) -> Receipt {
         let Settlement { number, at, resets, charged, overages, late } = settlement;
         let grown = (self.state.load(Ordering::Acquire) & GROWN != 0).then(|| self.grown.lock());
-        let parts = self.with_shares(grown.as_ref().and_then(|grown| grown.as_deref()), |shares| {
-            let costs = shared(shares, charged);
-            let parts = shares.iter().zip(costs);
-            let parts = parts.map(|(Share { part, .. }, cost)| Charged {
-                plan: Arc::clone(&part.plan),
-                windows: part.windows.clone(),
-                cost,
+        let mut parts = SmallVec::new();
+        self.with_shares(grown.as_ref().and_then(|grown| grown.as_deref()), |shares| {
+            each_share(shares, [charged], |Share { part, .. }, [cost]| {
+                let cost = (shares.len() > 1).then(|| cost.clone());
+                parts.push(Charged { plan: Arc::clone(&part.plan), windows: copied(&part.windows), cost });
             });
-            parts.collect()
         });
         Receipt {
             number: *number,
@@ -568,12 +560,15 @@ impl Hold {
     }
 }
 
-fn total_held(shares: &[Share<'_>]) -> Cost {
+fn total_held<'a>(shares: &[Share<'a>]) -> Cow<'a, Cost> {
+    if let [only] = shares {
+        return Cow::Borrowed(only.held);
+    }
     let mut total = Cost::nothing();
     for share in shares {
         total.add_all(share.held);
     }
-    total
+    Cow::Owned(total)
 }
 
 impl Drop for Hold {

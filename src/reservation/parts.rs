@@ -31,19 +31,26 @@ pub(super) struct Share<'a> {
 pub(super) type Overages = SmallVec<[((Window, i64), Overage); 0]>;
 
 impl Part {
-    /// Changes what this part has charged from `before` to `after`, resource by resource, at the instant `at`. Says whether a window had ended.
-    pub(super) fn change(&self, at: Timestamp, before: Before<'_>, after: &Cost, overages: &mut Overages) -> bool {
+    /// Changes what this part has charged from `before` to `after`, resource by resource, at the instant `at`: what it holds, or what it had
+    /// charged after `resets` of the engine's resets. Says whether a window had ended.
+    pub(super) fn change(
+        &self,
+        at: Timestamp,
+        (before, resets): (&Cost, Option<u64>),
+        after: &Cost,
+        overages: &mut Overages,
+    ) -> bool {
         let mut late = false;
         let seats = self.plan.seats.iter().zip(&self.windows).enumerate();
         for (index, (seat, &window)) in seats {
-            let (from, to) = (before.cost().amount(seat.resource), after.amount(seat.resource));
+            let (from, to) = (before.amount(seat.resource), after.amount(seat.resource));
             if from.is_none() && to.is_none() {
                 continue;
             }
             let (from, to) = (from.unwrap_or(0), to.unwrap_or(0));
-            let settled = match before {
-                Before::Held(_) => seat.meter.settle(window, from, to),
-                Before::Charged(_, resets) => seat.meter.adjust(window, from, to, resets),
+            let settled = match resets {
+                None => seat.meter.settle(window, from, to),
+                Some(resets) => seat.meter.adjust(window, from, to, resets),
             };
             let charged = match settled {
                 Settled::Current { charged } => Some(charged),
@@ -88,29 +95,30 @@ pub(super) fn each_once(overages: Overages) -> SmallVec<[Overage; 0]> {
     told
 }
 
-/// What a part has charged so far, and whether it is held.
+/// What a hold has charged so far, and whether it is held.
 #[derive(Clone, Copy)]
 pub(super) enum Before<'a> {
-    /// It is held: changing it settles.
-    Held(&'a Cost),
-    /// It was charged when the hold expired, after so many of the engine's resets.
+    /// Each part what it holds: changing it settles.
+    Held,
+    /// This in all, after so many of the engine's resets: it was settled before.
     Charged(&'a Cost, u64),
 }
 
-impl<'a> Before<'a> {
-    fn cost(self) -> &'a Cost {
-        let (Self::Held(cost) | Self::Charged(cost, _)) = self;
-        cost
+/// Shares out totals among the parts, each total on its own: each part takes up to what it holds, the last one takes the rest.
+pub(super) fn each_share<'a, const N: usize>(
+    shares: &[Share<'a>],
+    totals: [&Cost; N],
+    mut act: impl FnMut(Share<'a>, [&Cost; N]),
+) {
+    let Some((&last, earlier)) = shares.split_last() else { return };
+    // Nearly always there is one part, and nothing to share out.
+    if earlier.is_empty() {
+        return act(last, totals);
     }
-}
-
-/// How a total falls to the parts: each takes up to what it holds, the last one takes the rest.
-pub(super) fn shared(shares: &[Share<'_>], total: &Cost) -> SmallVec<[Cost; 1]> {
-    let mut rest = total.clone();
-    let mut costs = SmallVec::new();
-    for (number, share) in shares.iter().enumerate() {
-        let is_last = number + 1 == shares.len();
-        costs.push(if is_last { std::mem::take(&mut rest) } else { rest.take_up_to(share.held) });
+    let mut rests = totals.map(Cost::clone);
+    for &share in earlier {
+        let taken = rests.each_mut().map(|rest| rest.take_up_to(share.held));
+        act(share, taken.each_ref());
     }
-    costs
+    act(last, rests.each_ref());
 }

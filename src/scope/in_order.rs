@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::{ChargeError, Gate, RecordError, Scope, refused_error, tell_refused};
 use crate::amount::{Cost, Resource};
-use crate::charge::{self, Ask, Windows};
+use crate::charge::{self, Ask};
 use crate::engine::OnFailure;
 use crate::report::{Admission, Charged, Receipt};
 use crate::sync::unique_number;
@@ -46,7 +46,7 @@ impl Scope {
         core.collect_overdue(now);
         let resets = core.resets.done();
         let mut overages = SmallVec::new();
-        let mut windows = Windows::from_elem(0, plan.seats.len());
+        let mut windows = charge::unset(plan.seats.len());
         let cost = loop {
             let passing = plan.pass(&named, now)?;
             let report = |seat, window, charged| {
@@ -66,7 +66,7 @@ impl Scope {
                 }
             }
         };
-        let parts = SmallVec::from_iter([Charged { plan: plan.clone(), windows, cost: cost.clone() }]);
+        let parts = SmallVec::from_iter([Charged { plan: plan.clone(), windows, cost: None }]);
         let degraded = plan.degraded.is_some();
         Ok(Receipt { number: unique_number(), at: now, resets, charged: cost, overages, late: false, degraded, parts })
     }
@@ -100,14 +100,14 @@ impl Scope {
         core.collect_overdue(now);
         let resets = core.resets.done();
         let mut overages = SmallVec::new();
-        let mut windows = Windows::from_elem(0, plan.seats.len());
+        let mut windows = charge::unset(plan.seats.len());
         let report = |seat, window, charged| {
             windows[seat] = window;
             overages.extend(plan.overage(seat, window, charged));
         };
         let cost = charge::record_in_order(&plan.seats, core, order, amount, now, report);
         plan.tell(Gate::touch, now);
-        let parts = SmallVec::from_iter([Charged { plan: plan.clone(), windows, cost: cost.clone() }]);
+        let parts = SmallVec::from_iter([Charged { plan: plan.clone(), windows, cost: None }]);
         let degraded = plan.degraded.is_some();
         Ok(Receipt { number: unique_number(), at: now, resets, charged: cost, overages, late: false, degraded, parts })
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::amount::{Cap, Cost, Resource};
-use crate::charge::{self, Ask, Refused, Single, Windows};
+use crate::charge::{self, Ask, Refused, Short, Windows};
 use crate::clock::Clock;
 use crate::cost::{CostError, Usage};
 use crate::engine::{Core, InForce, Lease, OnFailure, UnknownResource};
@@ -52,7 +52,7 @@ pub struct Scope {
     clock: Clock,
     members: InUse,
     /// The short way, good for the policy of this version.
-    single: Option<Single>,
+    short: Option<Short>,
     version: u64,
     plan: Renewed<Plan>,
     lease: Arc<Lease>,
@@ -70,16 +70,8 @@ impl Scope {
     fn of(core: Arc<Core>, lease: Arc<Lease>, members: InUse, plan: Arc<Plan>) -> Self {
         // The short way passes no gate.
         let is_plain = plan.degraded.is_none() && members.owners.is_empty();
-        let single = if is_plain { Single::of(&plan.seats) } else { None };
-        Self {
-            clock: core.clock.clone(),
-            members,
-            single,
-            version: plan.version,
-            plan: Renewed::new(plan),
-            lease,
-            core,
-        }
+        let short = if is_plain { Short::of(&plan.seats) } else { None };
+        Self { clock: core.clock.clone(), members, short, version: plan.version, plan: Renewed::new(plan), lease, core }
     }
 
     /// Asks without taking: is anything left in every hard budget?
@@ -130,9 +122,9 @@ impl Scope {
     #[allow(clippy::needless_pass_by_value, reason = "a cost is made for the call; reserve keeps it")]
     pub fn try_charge(&self, cost: Cost) -> Result<Admission, ChargeError> {
         let now = self.clock.now();
-        if let Some(single) = &self.single
+        if let Some(short) = &self.short
             && self.core.live.version() == self.version
-            && single.charge(&cost, now)
+            && short.charge(&cost, now, &self.core.flights)
         {
             return Ok(Admission::default());
         }
@@ -305,14 +297,14 @@ impl Scope {
         // Read before the charge: a reset that comes between takes it for one of before, which gives nothing back twice.
         let resets = self.core.resets.done();
         let mut overages = SmallVec::new();
-        let mut windows = Windows::from_elem(0, plan.seats.len());
+        let mut windows = charge::unset(plan.seats.len());
         charge::record(&plan.seats, &*self.core, &cost, now, |seat, window, charged| {
             windows[seat] = window;
             overages.extend(plan.overage(seat, window, charged));
         });
         plan.tell(Gate::touch, now);
         let degraded = plan.degraded.is_some();
-        let parts = SmallVec::from_iter([Charged { plan: Arc::clone(&plan), windows, cost: cost.clone() }]);
+        let parts = SmallVec::from_iter([Charged { plan: Arc::clone(&plan), windows, cost: None }]);
         Ok(Receipt { number: unique_number(), at: now, resets, charged: cost, overages, late: false, degraded, parts })
     }
 
