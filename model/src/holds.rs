@@ -262,6 +262,7 @@ impl Model {
     /// A resource that the policies which admitted the hold do not declare; a hold that is unknown, released, or committed with other
     /// totals.
     pub fn commit(&mut self, hold: HoldId, actual: &[(&str, u64)], at_least: bool, at: i64) -> Result<Settled, Error> {
+        self.sweep_if_kept(hold, at);
         let found = self.find(hold)?;
         let reserved = held_by(&found.parts);
         let mut totals = reserved.clone();
@@ -272,7 +273,6 @@ impl Model {
             let least = if at_least { reserved.get(&resource).copied().unwrap_or_default() } else { 0 };
             totals.insert(resource, amount.max(least));
         }
-        self.sweep_if_kept(hold, at);
         match self.find(hold)?.end.clone() {
             Some(End::Released) => Err(Error::AlreadyReleased),
             Some(End::Committed(before) | End::Expired { late: Some(before), .. }) if before.totals == totals => {
