@@ -68,6 +68,11 @@ impl Grants {
         given.budgets.get(&(subject.clone(), rule)).copied()
     }
 
+    /// The subjects of which some budget was given something.
+    pub(crate) fn subjects(&self) -> Vec<Subject> {
+        self.given.lock().budgets.keys().map(|(subject, _)| subject.clone()).collect()
+    }
+
     /// Gives a budget something else, as `decide` says on what it has.
     pub(crate) fn change<R, E>(
         &self,

@@ -55,6 +55,34 @@ pub(crate) struct Renewed<T> {
     later: ArcSwapOption<T>,
 }
 
+/// A value derived from one version of something live, made when it is first asked for.
+#[derive(Debug)]
+pub(crate) struct Derived<T>(ArcSwapOption<T>);
+
+impl<T> Derived<T> {
+    pub(crate) fn new() -> Self {
+        Self(ArcSwapOption::empty())
+    }
+
+    /// What `act` says of the value that is `current`; `make` makes it if there is none.
+    #[inline]
+    pub(crate) fn with<R>(
+        &self,
+        current: impl Fn(&T) -> bool,
+        make: impl FnOnce() -> T,
+        act: impl FnOnce(&T) -> R,
+    ) -> R {
+        if let Some(value) = &*self.0.load()
+            && current(value)
+        {
+            return act(value);
+        }
+        let value = Arc::new(make());
+        self.0.store(Some(Arc::clone(&value)));
+        act(&value)
+    }
+}
+
 /// A [`Renewed`] value on loan.
 pub(crate) enum Loan<'a, T> {
     First(&'a Arc<T>),

@@ -1,5 +1,6 @@
 //! Who is limited: a kind and an id.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -64,6 +65,13 @@ impl Subject {
 
     /// Kind and id as written, `user:7`.
     pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+/// A subject is found by its text.
+impl Borrow<str> for Subject {
+    fn borrow(&self) -> &str {
         &self.text
     }
 }

@@ -32,7 +32,7 @@ pub(crate) use examine::Refused;
 pub(crate) use flights::{Flight, Flights};
 pub(crate) use moment::{Moment, charge_in, charge_in_order, record_in_order, take_back};
 pub(crate) use seat::{Label, Seat};
-pub(crate) use short::Short;
+pub(crate) use short::{Measure, Quick, Short, charge_found};
 pub(crate) use tell::Reached;
 pub(crate) use tell::{News, What};
 use tell::{Way, tell};
@@ -87,7 +87,7 @@ impl Ask<'_> {
 pub(crate) type Windows = SmallVec<[i64; SEATS_INLINE]>;
 
 /// As many budgets as most scopes have.
-const SEATS_INLINE: usize = 8;
+pub(crate) const SEATS_INLINE: usize = 8;
 
 /// A copy of the bytes; cloning goes number by number.
 #[inline]

@@ -3,6 +3,7 @@
 //! Nearly every charge is of such budgets, and fits. The short way admits it by the same steps as the long one, or charges nothing and leaves
 //! the answer to the long one: whatever refuses, is worth telling, or is unusual goes there.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 
 use super::{Ask, Flights, Place, Reached, SEATS_INLINE, Seat, charge_hard, look, unset};
@@ -13,14 +14,20 @@ use crate::time::Timestamp;
 /// The short way to charge a scope.
 #[derive(Debug)]
 pub(crate) enum Short {
-    Single(Way),
-    Several(Box<[Way]>),
+    Single(Quick<Arc<Meter>, Measure>),
+    Several(Box<[Quick<Arc<Meter>, Measure>]>),
 }
 
 /// A budget on the short way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Quick<A, M> {
+    pub(crate) meter: A,
+    pub(crate) measure: M,
+}
+
+/// What charging a budget goes by, but for the budget itself: the same for all subjects of which the policy says the same.
 #[derive(Debug)]
-pub(crate) struct Way {
-    meter: Arc<Meter>,
+pub(crate) struct Measure {
     layout: Layout,
     slice: Slice,
     resource: Resource,
@@ -30,11 +37,12 @@ pub(crate) struct Way {
 impl Short {
     /// `None` when one of the budgets never refuses, has more than one cap, or more than one word decides.
     pub(crate) fn of(seats: &[Seat]) -> Option<Self> {
+        let place = |seat: &Seat| Measure::of(seat).map(|measure| Quick { meter: Arc::clone(&seat.meter), measure });
         match seats {
             [] => None,
-            [seat] => Way::of(seat).map(Self::Single),
+            [seat] => place(seat).map(Self::Single),
             seats if seats.len() > SEATS_INLINE => None,
-            seats => seats.iter().map(Way::of).collect::<Option<_>>().map(Self::Several),
+            seats => seats.iter().map(place).collect::<Option<_>>().map(Self::Several),
         }
     }
 
@@ -46,29 +54,50 @@ impl Short {
     #[inline(always)]
     pub(crate) fn charge(&self, cost: &Cost, now: Timestamp, flights: &Flights) -> bool {
         match self {
-            Self::Single(way) => way.charge(cost, now),
-            Self::Several(ways) => charge_several(ways, cost, now, flights),
+            Self::Single(place) => place.charge(cost, now),
+            Self::Several(places) => charge_several(places, cost, now, flights),
+        }
+    }
+}
+
+/// Charges budgets that were found for this call, in the policy's order; as [`Short::charge`].
+pub(crate) fn charge_found(places: &[Quick<&Meter, &Measure>], cost: &Cost, now: Timestamp, flights: &Flights) -> bool {
+    match places {
+        [] => false,
+        [place] => place.charge(cost, now),
+        places if places.len() > SEATS_INLINE => false,
+        places => {
+            // As `join` does when a scope is resolved.
+            for place in places.iter().filter(|place| !place.meter.may_overstate()) {
+                place.meter.join();
+            }
+            charge_several(places, cost, now, flights)
         }
     }
 }
 
 /// As the long way: look, announce, charge in order, undo.
 #[inline(never)]
-fn charge_several(ways: &[Way], cost: &Cost, now: Timestamp, flights: &Flights) -> bool {
+fn charge_several<A: Borrow<Meter>, M: Borrow<Measure>>(
+    places: &[Quick<A, M>],
+    cost: &Cost,
+    now: Timestamp,
+    flights: &Flights,
+) -> bool {
     let ask = Ask::Charge(cost);
-    let is_counted = |&(resource, _): &(Resource, u64)| ways.iter().any(|way| way.resource == resource);
+    let is_counted = |&(resource, _): &(Resource, u64)| places.iter().any(|place| place.resource() == resource);
     if !cost.items.iter().all(is_counted) {
         return false;
     }
-    let Some(seen) = look(ways, ask, now) else { return false };
+    let Some(seen) = look(places, ask, now) else { return false };
     let _flight = seen.is_announced(ask).then(|| flights.begin());
-    charge_hard(ways, ask, now, &mut unset(ways.len()), &mut Reached::new())
+    charge_hard(places, ask, now, &mut unset(places.len()), &mut Reached::new())
 }
 
-impl Way {
-    fn of(seat: &Seat) -> Option<Self> {
+impl Measure {
+    /// `None` as for [`Short::of`].
+    pub(crate) fn of(seat: &Seat) -> Option<Self> {
         seat.plain_gate().map(|gate| Self {
-            meter: Arc::clone(&seat.meter),
             layout: seat.meter.layout(),
             slice: Slice::new(seat.window),
             resource: seat.resource,
@@ -79,23 +108,25 @@ impl Way {
             },
         })
     }
+}
 
+impl<A: Borrow<Meter>, M: Borrow<Measure>> Quick<A, M> {
     #[allow(clippy::inline_always, reason = "as `Short::charge`")]
     #[inline(always)]
     fn charge(&self, cost: &Cost, now: Timestamp) -> bool {
         match *cost.items.as_slice() {
-            [(resource, amount)] if resource == self.resource && amount != 0 => {
-                self.meter.admit_as(self.layout, self.slice.index(now), amount, self.gate).is_ok()
+            [(resource, amount)] if resource == self.resource() && amount != 0 => {
+                self.admit(now, amount, Part::Used).is_ok()
             }
             _ => false,
         }
     }
 }
 
-impl Place for Way {
+impl<A: Borrow<Meter>, M: Borrow<Measure>> Place for Quick<A, M> {
     #[inline]
     fn resource(&self) -> Resource {
-        self.resource
+        self.measure.borrow().resource
     }
 
     #[inline]
@@ -110,21 +141,23 @@ impl Place for Way {
 
     #[inline]
     fn peek(&self, now: Timestamp) -> State {
-        self.meter.peek(self.slice.index(now))
+        self.meter.borrow().peek(self.measure.borrow().slice.index(now))
     }
 
     #[inline]
     fn gate_in(&self, _: i64) -> Gate {
-        self.gate
+        self.measure.borrow().gate
     }
 
-    #[inline]
+    #[allow(clippy::inline_always, reason = "as `Short::charge`")]
+    #[inline(always)]
     fn admit(&self, now: Timestamp, amount: u64, _: Part) -> Result<State, State> {
-        self.meter.admit_as(self.layout, self.slice.index(now), amount, self.gate)
+        let Measure { layout, slice, gate, .. } = self.measure.borrow();
+        self.meter.borrow().admit_as(*layout, slice.index(now), amount, *gate)
     }
 
     fn undo(&self, window: i64, amount: u64, part: Part) {
-        self.meter.undo(window, amount, part);
+        self.meter.borrow().undo(window, amount, part);
     }
 
     #[inline]

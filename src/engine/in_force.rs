@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::amount::{Cost, Resource, Unit};
-use crate::charge::Label;
+use crate::amount::{Cap, Cost, Resource, Unit};
+use crate::charge::{Label, Seat};
 use crate::cost::{CostError, Usage};
-use crate::policy::{Limit, Policy};
+use crate::meter::Meter;
+use crate::policy::{Enforcement, Limit, Policy};
 use crate::registry::Rule;
+use crate::subject::Subject;
 use crate::window::Window;
 
 /// The numbers that an engine has given to names. They only grow: a number means the same under every policy.
@@ -52,6 +54,13 @@ pub(crate) struct LimitInForce {
     pub(crate) label: Arc<Label>,
     pub(crate) resource: Resource,
     pub(crate) rule: Rule,
+}
+
+impl LimitInForce {
+    /// The place of its budget of `subject`, under these limits.
+    pub(crate) fn seat(&self, meter: Arc<Meter>, subject: &Subject, limits: (Cap, Enforcement)) -> Seat {
+        Seat::new(meter, (Arc::clone(&self.label), subject.clone()), self.resource, self.rule.1, limits)
+    }
 }
 
 /// How a resource follows from usage.

@@ -14,7 +14,7 @@ use crate::cost::{CostError, Usage};
 use crate::event::{BudgetName, Event, EventKind, Events, Standing};
 use crate::grants::Grants;
 use crate::holds::{Claim, Full, HoldId, Holds, NotClaimed};
-use crate::live::Live;
+use crate::live::{Derived, Live};
 use crate::policy::{Policy, Source};
 use crate::registry::Registry;
 use crate::report::Receipt;
@@ -25,6 +25,7 @@ use crate::subject::{Subject, SubjectError};
 use crate::sync::{AtomicU64, Ordering, next_number};
 use crate::time::Timestamp;
 
+mod by_name;
 mod caps;
 mod failure;
 mod in_force;
@@ -107,6 +108,8 @@ pub(crate) struct Core {
     /// Who listens.
     events: Option<Events>,
     leased: Mutex<Weak<Lease>>,
+    /// For charging by name.
+    kinds: Derived<by_name::Kinds>,
     /// Only used when a policy is put in force, or a budget is made that no policy names.
     names: Mutex<Names>,
 }
@@ -329,6 +332,7 @@ impl EngineBuilder {
             refunds: Refunds::new(self.refund_within),
             events: self.events,
             leased: Mutex::new(Weak::new()),
+            kinds: Derived::new(),
             names: Mutex::new(names),
         };
         let core = Arc::new(core);

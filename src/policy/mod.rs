@@ -249,6 +249,19 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// The subjects of which it says something that it does not say of their kind.
+    pub(crate) fn named_subjects(&self) -> impl Iterator<Item = &str> {
+        let capped = self.limits.iter().flat_map(|limit| limit.subjects.iter().map(|(subject, _)| &**subject));
+        let matters = |subject: &Subject, group: &str| {
+            let mut limits = self.limits.iter().filter(|limit| *limit.kind == *subject.kind());
+            self.exempt_groups.contains(group)
+                || limits.any(|limit| limit.groups.iter().any(|(name, _)| **name == *group))
+        };
+        let members = self.members.iter();
+        let members = members.filter(move |(subject, groups)| groups.iter().any(|group| matters(subject, group)));
+        capped.chain(members.map(|(subject, _)| subject).chain(&self.exempt).map(Subject::as_str))
+    }
+
     /// A policy to be put together in code.
     ///
     /// ```

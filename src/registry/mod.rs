@@ -123,6 +123,24 @@ impl Registry {
         }
     }
 
+    /// Adds the budgets for `rules` of the subject with this text to `found`, in their order; false when it has not all of them.
+    #[inline]
+    pub(crate) fn find(
+        &self,
+        subject: &str,
+        rules: impl Iterator<Item = u32>,
+        found: &mut impl Extend<Arc<Meter>>,
+    ) -> bool {
+        let Some(budgets) = self.subjects.get(subject) else { return false };
+        let mut has_all = true;
+        found.extend(rules.map_while(|rule| {
+            let meter = find(&budgets, rule);
+            has_all &= meter.is_some();
+            meter
+        }));
+        has_all
+    }
+
     /// Evicts the idle subjects; says how many. Waits for a sweep that is under way.
     pub(crate) fn sweep(&self, now: Timestamp) -> usize {
         let _sweeping = self.sweeping.lock();

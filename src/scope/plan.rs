@@ -199,10 +199,9 @@ impl Plan {
             let meters = core.registry.budgets(subject, &rules, now)?;
             for (((order, (rule, limit)), (_, cap, _)), meter) in limits.into_iter().zip(meters) {
                 let enforcement = if opened { open(rule.enforced()) } else { rule.enforced() };
-                let called = (Arc::clone(&limit.label), subject.clone());
                 let grant = core.grants.of(subject, limit.rule.0);
                 let cap = grant.and_then(|grant| grant.cap).unwrap_or(cap);
-                let seat = Seat::new(meter, called, limit.resource, rule.window(), (cap, enforcement));
+                let seat = limit.seat(meter, subject, (cap, enforcement));
                 let extra = grant.and_then(|grant| grant.extra);
                 seats
                     .push((order, extra.into_iter().fold(seat, |seat, (window, extra)| seat.topped_up(window, extra))));

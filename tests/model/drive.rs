@@ -246,8 +246,12 @@ impl Run {
                 (scope.check_cost(&cost.engine).map_err(ReserveError::from), model)
             }
             Asked::Charge(cost) => {
-                let engine = scope.try_charge(cost.engine.clone()).map_err(ReserveError::from);
-                (engine, self.model.try_charge(&subjects, &cost.model, at))
+                let engine = if self.log.len().is_multiple_of(3) {
+                    self.engine.try_charge(&subjects, cost.engine.clone())
+                } else {
+                    scope.try_charge(cost.engine.clone())
+                };
+                (engine.map_err(ReserveError::from), self.model.try_charge(&subjects, &cost.model, at))
             }
             Asked::Reserve(cost) => {
                 let engine = scope.reserve(cost.engine.clone()).map(Handle::Owned);
