@@ -124,7 +124,8 @@ impl Run {
         let may_miss = |(limit, subject): &Budget| {
             let is_unsure = |at| {
                 let is_unknown = self.model.charged_in(limit, subject, at) == u64::MAX;
-                is_unknown || self.model.may_be_forgotten(limit, subject, at)
+                let is_another = !self.model.begins_at(limit, subject, at);
+                is_unknown || is_another || self.model.may_be_forgotten(limit, subject, at)
             };
             let mut starts = held.holds.starts(limit, subject);
             let may_be_unsure = if held.is_extended { starts.any(is_unsure) } else { starts.all(is_unsure) };
