@@ -76,6 +76,18 @@ struct Grown {
     observed: Cost,
 }
 
+impl Grown {
+    /// One more extension. In the windows of the last one it becomes part of that: a stream extends its hold with every chunk.
+    fn extend(&mut self, part: Part) {
+        match self.extensions.last_mut() {
+            Some(last) if Arc::ptr_eq(&last.plan, &part.plan) && last.windows == part.windows => {
+                last.cost.add_all(&part.cost);
+            }
+            _ => self.extensions.push(part),
+        }
+    }
+}
+
 /// What a settlement charged: its receipt, but for the windows.
 struct Settlement {
     number: u64,
@@ -171,7 +183,7 @@ impl Hold {
             part.plan.tell(Gate::touch, at);
             return Err(ExtendError::Settled);
         }
-        grown.get_or_insert_default().extensions.push(part);
+        grown.get_or_insert_default().extend(part);
         Ok(admission)
     }
 
@@ -392,7 +404,7 @@ impl Hold {
         let flight = part.plan.flight();
         part.grow(at);
         drop(flight);
-        grown.get_or_insert_default().extensions.push(part);
+        grown.get_or_insert_default().extend(part);
         drop(grown);
         first.plan.tell(Gate::touch, at);
     }
