@@ -88,7 +88,7 @@ pub(super) fn text(report: &Report) -> String {
     let _ = write!(
         text,
         "{} calls in {:.2} s: {} calls/s, {} by thread ({:.1} ns a call)\n\
-         of which this program takes {} ns to make a call up; every {}th call is timed, less the clock's own {} ns\n\n",
+         of which this program takes {} ns to make a call up; one call in {} is timed, less the clock's own {} ns\n\n",
         grouped(tally.calls.into()),
         tally.elapsed.as_secs_f64(),
         whole(rate),
