@@ -109,6 +109,10 @@ fn the_json_has_what_a_program_needs() {
     assert_eq!(result["settings"]["threads"], 2);
     assert!(result["settings"]["seed"].is_u64() && result["machine"]["cores"].is_u64());
     assert_eq!(result["calls_per_second_of_thread"].as_array().unwrap().len(), 2);
+    if cfg!(target_os = "linux") {
+        assert_eq!(result["processor_share_of_thread"].as_array().unwrap().len(), 2);
+        assert!(result["processor_nanos_per_call"].is_f64());
+    }
     for key in ["seconds", "calls_per_second", "clock_nanos", "draw_nanos", "set_up_seconds"] {
         assert!(result[key].as_f64() >= Some(0.0), "{key}");
     }

@@ -10,6 +10,7 @@ use encumber::{ChargeError, Engine, Receipt, Resource, Scope};
 use hdrhistogram::Histogram;
 
 use super::draw::{Dice, Draw, Random};
+use super::machine::thread_running;
 use super::settings::Operation;
 use super::tree::Tree;
 use super::verify::Overages;
@@ -87,6 +88,8 @@ pub(super) struct Tally {
     pub(super) first_error: Option<String>,
     pub(super) calls: u64,
     pub(super) elapsed: Duration,
+    /// How much of it a processor was there for; `None` where the system does not tell.
+    pub(super) running: Option<Duration>,
 }
 
 impl Tally {
@@ -100,6 +103,7 @@ impl Tally {
             first_error: None,
             calls: 0,
             elapsed: Duration::ZERO,
+            running: Some(Duration::ZERO),
         }
     }
 
@@ -120,6 +124,7 @@ impl Tally {
         self.first_error = self.first_error.take().or_else(|| other.first_error.clone());
         self.calls += other.calls;
         self.elapsed = self.elapsed.max(other.elapsed);
+        self.running = self.running.zip(other.running).map(|(sum, running)| sum + running);
     }
 }
 
@@ -253,6 +258,7 @@ impl<'a> Caller<'a> {
     }
 
     fn run(&mut self, calls_max: u64, stop: &AtomicBool) {
+        let running = thread_running();
         let start = Instant::now();
         let mut until_timed = self.load.sample;
         while self.tally.calls < calls_max && !stop.load(Ordering::Relaxed) {
@@ -266,6 +272,7 @@ impl<'a> Caller<'a> {
             self.tally.calls += 1;
         }
         self.tally.elapsed = start.elapsed();
+        self.tally.running = thread_running().zip(running).map(|(now, then)| now.saturating_sub(then));
     }
 
     fn next(&mut self) -> Call {

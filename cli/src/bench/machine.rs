@@ -33,6 +33,13 @@ pub(super) fn resident_bytes() -> Option<u64> {
     text.strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
+/// How long this thread has had a processor, where the system has it in a file. On a machine that does other things as well, the rest of a run's
+/// time was theirs.
+pub(super) fn thread_running() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
+}
+
 fn value_of(file: &str, key: &str) -> Option<String> {
     let text = std::fs::read_to_string(file).ok()?;
     let lines = text.lines().filter_map(|line| line.split_once(':'));

@@ -133,6 +133,7 @@ pub(crate) fn run(options: &Options) -> Result<(String, Option<anyhow::Error>)> 
     let tallies = load.run(threads, until);
     let resident_end = machine::resident_bytes();
 
+    let shares = tallies.iter().map(|tally| Some(tally.running?.div_duration_f64(tally.elapsed))).collect();
     let rates = tallies.iter().map(|tally| tally.calls as f64 / tally.elapsed.as_secs_f64().max(1e-9)).collect();
     let mut tally = Tally::new(0);
     tally.used = used;
@@ -163,6 +164,7 @@ pub(crate) fn run(options: &Options) -> Result<(String, Option<anyhow::Error>)> 
         draw_cost,
         set_up,
         rates,
+        shares,
         memory: Memory {
             start: resident_start,
             set_up: resident_set_up,

@@ -32,11 +32,21 @@ pub(super) struct Report<'a> {
     pub(super) set_up: Duration,
     /// Calls per second of each thread.
     pub(super) rates: Vec<f64>,
+    /// What part of a processor each thread had, where the system tells.
+    pub(super) shares: Option<Vec<f64>>,
     pub(super) tally: Tally,
     pub(super) memory: Memory,
     /// How long the verification took.
     pub(super) verifying: Duration,
     pub(super) unverified: Option<Unverified>,
+}
+
+impl Report<'_> {
+    /// A processor's time for a call.
+    fn running_nanos(&self) -> Option<f64> {
+        let running = self.tally.running.filter(|_| self.tally.calls > 0)?;
+        Some(running.as_nanos() as f64 / self.tally.calls as f64)
+    }
 }
 
 /// Resident memory in bytes, where it is known.
@@ -85,15 +95,21 @@ pub(super) fn text(report: &Report) -> String {
         report.seed,
     );
     let rate: f64 = report.rates.iter().sum();
-    let _ = write!(
+    let _ = writeln!(
         text,
-        "{} calls in {:.2} s: {} calls/s, {} by thread ({:.1} ns a call)\n\
-         of which this program takes {} ns to make a call up; one call in {} is timed, less the clock's own {} ns\n\n",
-        grouped(tally.calls.into()),
+        "{} in {:.2} s: {} calls/s, by thread {}",
+        many(tally.calls, "call"),
         tally.elapsed.as_secs_f64(),
         whole(rate),
-        report.rates.iter().map(|rate| whole(*rate)).collect::<Vec<_>>().join(", "),
-        f64::from(report.threads) * 1e9 / rate,
+        by_thread(&report.rates, whole),
+    );
+    if let (Some(nanos), Some(shares)) = (report.running_nanos(), &report.shares) {
+        let percents = by_thread(shares, |share| format!("{:.0} %", share * 100.0));
+        let _ = writeln!(text, "{nanos:.1} ns of a processor's time a call; the threads had {percents} of a processor");
+    }
+    let _ = writeln!(
+        text,
+        "to make a call up takes this program {} ns; one call in {} is timed, less the clock's own {} ns\n",
         report.draw_cost.as_nanos(),
         grouped(report.sample.into()),
         report.clock_overhead.as_nanos(),
@@ -165,6 +181,17 @@ fn asked(tally: &Tally) -> impl Iterator<Item = (Operation, Answers)> {
     Operation::ALL.into_iter().zip(tally.answers).filter(move |(_, answers)| called(answers))
 }
 
+/// The figures of a few threads, or between what those of many are.
+fn by_thread(figures: &[f64], text: impl Fn(f64) -> String) -> String {
+    const LISTED_MAX: usize = 4;
+    if figures.len() <= LISTED_MAX {
+        return figures.iter().map(|figure| text(*figure)).collect::<Vec<_>>().join(" + ");
+    }
+    let least = figures.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = figures.iter().copied().fold(0.0, f64::max);
+    format!("{} to {}", text(least), text(most))
+}
+
 /// `1 thread`, `2 threads`.
 fn many(count: u64, word: &str) -> String {
     format!("{} {word}{}", grouped(count.into()), if count == 1 { "" } else { "s" })
@@ -196,6 +223,8 @@ struct JsonReport<'a> {
     seconds: f64,
     calls_per_second: f64,
     calls_per_second_of_thread: &'a [f64],
+    processor_share_of_thread: Option<&'a [f64]>,
+    processor_nanos_per_call: Option<f64>,
     admitted: u64,
     refused: u64,
     errors: u64,
@@ -310,6 +339,8 @@ impl<'a> JsonReport<'a> {
             seconds: tally.elapsed.as_secs_f64(),
             calls_per_second: report.rates.iter().sum(),
             calls_per_second_of_thread: &report.rates,
+            processor_share_of_thread: report.shares.as_deref(),
+            processor_nanos_per_call: report.running_nanos(),
             admitted: sum(|answers| answers.admitted),
             refused: sum(|answers| answers.refused),
             errors: sum(|answers| answers.errors),
