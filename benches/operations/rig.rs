@@ -62,7 +62,8 @@ impl Rig {
     }
 }
 
-/// Whether everything runs once and is not measured.
+/// Whether everything runs once and is not measured: `-- --test`, or `cargo test --benches`, which does not say `--bench`.
 pub(crate) fn is_test() -> bool {
-    std::env::args().any(|argument| argument == "--test")
+    let has = |wanted: &str| std::env::args().any(|argument| argument == wanted);
+    has("--test") || !has("--bench")
 }
