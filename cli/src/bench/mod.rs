@@ -37,6 +37,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "WORD", default_value = "zipf")]
     distribution: Distribution,
     /// Budgets that one call is charged to: the subject's own, those that groups share, one that all share
+    ///
+    /// The first ones of agent, user, team, department, division, organization, tenant, and then global.
     #[arg(long, value_name = "1..8", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=settings::LEVELS_MAX as i64))]
     levels: u8,
     /// How many budgets of a level share one of the next
