@@ -1,5 +1,7 @@
-//! The command line of encumber: what a budget policy would have done to recorded calls, and whether a policy file is right.
+//! The command line of encumber: what a budget policy would have done to recorded calls, whether a policy file is right, and what the engine
+//! does under load on this machine.
 
+mod bench;
 mod html;
 mod policy;
 mod render;
@@ -13,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Exact, in-process budgets for AI agents: replay recorded calls under a policy, and check policy files.
+/// Exact, in-process budgets for AI agents: replay recorded calls under a policy, check policy files, load the engine.
 #[derive(Parser)]
 #[command(name = "encumber", version, after_help = EXIT_CODES)]
 struct Cli {
@@ -21,12 +23,15 @@ struct Cli {
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 the reference model differs (--verify); 2 wrong usage or bad input.";
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 the engine is wrong: the reference model differs (replay --verify), or budgets have not what calls were told (bench); \
+2 wrong usage or bad input.";
 
 #[derive(Subcommand)]
 enum Command {
     /// Run a recorded trace through the engine under a policy, and report what it admits, refuses and spends
     Replay(replay::Options),
+    /// Put a load on an engine in this process; print throughput and latency, and verify that it counted right
+    Bench(bench::Options),
     /// Work with policy files
     Policy {
         #[command(subcommand)]
@@ -48,6 +53,7 @@ enum PolicyCommand {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Replay(options) => replay::run(&options),
+        Command::Bench(options) => bench(&options),
         Command::Policy { command: PolicyCommand::Check { files } } => policy::check(&files),
     };
     match done.and_then(|text| print(&text)) {
@@ -55,9 +61,23 @@ fn main() -> ExitCode {
         Err(error) => {
             // Nobody is left to tell when this fails.
             let _ = writeln!(std::io::stderr(), "error: {}", render::plain(&format!("{error:#}")));
-            ExitCode::from(if error.is::<replay::Difference>() { 1 } else { 2 })
+            ExitCode::from(if is_fault(&error) { 1 } else { 2 })
         }
     }
+}
+
+/// Prints the report, also of an engine that is found wrong.
+fn bench(options: &bench::Options) -> anyhow::Result<String> {
+    let (text, fault) = bench::run(options)?;
+    match fault {
+        None => Ok(text),
+        Some(fault) => print(&text).and(Err(fault)),
+    }
+}
+
+/// The engine is wrong, not what it was given.
+fn is_fault(error: &anyhow::Error) -> bool {
+    error.is::<replay::Difference>() || error.is::<bench::Unverified>() || error.is::<bench::CallErrors>()
 }
 
 /// Writes to standard output. A reader that went away (`| head`) has what it wanted.

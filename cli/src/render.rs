@@ -368,7 +368,7 @@ fn rounded(unit: Unit, amount: u128) -> String {
 }
 
 /// `15036` as `15,036`.
-fn grouped(number: u128) -> String {
+pub(crate) fn grouped(number: u128) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() * 4 / 3 + 1);
     for (index, digit) in digits.chars().enumerate() {
