@@ -177,7 +177,7 @@ fn judge_memory(weighed: &[Weighed]) -> [Bar; 2] {
 const STRESS_CALLS: u64 = 1_000_000_000;
 
 fn judge_stress(stressed: &[Stressed]) -> Bar {
-    let ours = stressed.iter().filter(|row| row.spec.name.starts_with("encumber"));
+    let ours = stressed.iter().filter(|row| row.spec.is_ours());
     let found: Vec<_> = ours.filter_map(|row| row.outcome.as_ref().ok()).collect();
     let sum = |value: fn(&crate::stress::Found) -> u64| found.iter().map(|found| value(found)).sum::<u64>();
     let (calls, over, refused) =

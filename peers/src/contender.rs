@@ -104,6 +104,21 @@ impl Group {
         }
     }
 
+    /// The same in fewer words, and without how threads share it in a timed round.
+    pub(crate) const fn work(self) -> &'static str {
+        match self {
+            Self::Direct => "one budget: charge",
+            Self::Refusal => "one budget: refusal",
+            Self::Settle => "one budget: reserve + commit",
+            Self::Keys1k | Self::Keys1m => "by key: charge",
+            Self::SettleKeys => "by key: reserve + commit",
+            Self::Levels => "three levels: charge",
+            Self::SettleLevels => "three levels: reserve + commit",
+            Self::Stores => "store: charge",
+            Self::Memory => "memory",
+        }
+    }
+
     /// Whether calls reserve more than they commit.
     pub(crate) const fn settles(self) -> bool {
         matches!(self, Self::Settle | Self::SettleKeys | Self::SettleLevels)
@@ -209,6 +224,11 @@ impl Spec {
         make: fn(&Plan) -> Result<Seats>,
     ) -> Self {
         Self { name, package: Some(package), groups, limits: Limits::Amounts, make }
+    }
+
+    /// Whether it is one of ours.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.name.starts_with("encumber")
     }
 
     /// The same, limiting what `limits` says.

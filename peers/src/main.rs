@@ -149,3 +149,42 @@ fn wanted(only: &[String], name: &str, title: &str) -> bool {
 fn progress(what: &str) {
     let _ = writeln!(std::io::stderr(), "… {what}");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_json_has_a_row_for_every_contender_in_every_group() {
+        let options = Options { round_ms: 0, rounds: 2, ..Options::parse_from(["encumber-peers", "--quick"]) };
+        let measured = speeds(&options);
+        let bars = bars::judge(&measured, &[], &[]);
+        let report = Report::new(Machine::read(), options.rounds, &measured, bars, Vec::new(), Vec::new());
+        let json = serde_json::to_value(&report).expect("JSON");
+        let rows = json["rows"].as_array().expect("rows");
+        let mut count = 0;
+        for (spec, group) in
+            contenders::all().iter().flat_map(|spec| spec.groups.iter().map(move |group| (spec, *group)))
+        {
+            let threads = options.threads.iter().filter(|threads| **threads <= group.threads_max());
+            for threads in threads.filter(|_| group != Group::Memory) {
+                let is_it = |row: &&serde_json::Value| {
+                    row["contender"] == spec.name && row["group"] == group.title() && row["threads"] == *threads
+                };
+                let row =
+                    rows.iter().find(is_it).unwrap_or_else(|| panic!("{} in {group:?}, {threads} threads", spec.name));
+                let note = row["note"].as_str().unwrap_or("");
+                assert!(row["nanos"]["median"].is_f64() || note.starts_with("skipped"), "{row}");
+                count += 1;
+            }
+        }
+        assert_eq!(rows.len(), count);
+    }
+
+    #[test]
+    fn only_asks_of_names_and_of_groups() {
+        let only = ["governor".to_owned(), "three levels".to_owned()];
+        assert!(wanted(&only, "governor, check", Group::Direct.title()) && wanted(&only, "x", Group::Levels.title()));
+        assert!(!wanted(&only, "quota, check", Group::Keys1k.title()) && wanted(&[], "x", "y"));
+    }
+}

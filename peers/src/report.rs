@@ -49,7 +49,7 @@ pub(crate) struct Row {
 
 #[derive(Serialize)]
 pub(crate) struct StressRow {
-    pub(crate) group: &'static str,
+    pub(crate) work: &'static str,
     pub(crate) contender: &'static str,
     pub(crate) version: Option<&'static str>,
     pub(crate) found: Option<Found>,
@@ -130,7 +130,7 @@ impl StressRow {
             Err(why) => (None, Some(why)),
         };
         let Stressed { spec, group, .. } = stressed;
-        Self { group: group.title(), contender: spec.name, version: version(&spec), found, note }
+        Self { work: group.work(), contender: spec.name, version: version(&spec), found, note }
     }
 }
 
@@ -265,7 +265,7 @@ fn stress(rows: &[StressRow]) -> Table {
     ];
     let mut table = table(&header);
     for row in rows {
-        let mut cells = vec![Cell::new(row.contender), Cell::new(row.group), Cell::new(row.version.unwrap_or(""))];
+        let mut cells = vec![Cell::new(row.contender), Cell::new(row.work), Cell::new(row.version.unwrap_or(""))];
         let figures = |found: &Found| {
             [
                 found.rounds.to_string(),

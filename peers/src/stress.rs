@@ -64,7 +64,7 @@ pub(crate) fn groups(spec: &Spec) -> impl Iterator<Item = Group> {
 
 /// Stresses one contender.
 pub(crate) fn stress(spec: &Spec, group: Group, settings: Settings) -> Stressed {
-    let calls = if spec.name.starts_with("encumber") { settings.calls } else { 0 };
+    let calls = if spec.is_ours() { settings.calls } else { 0 };
     let units_alone = spec.limits == Limits::Units;
     let run = || -> Result<Found> {
         let mut found = Found { units_alone, ..Found::default() };
@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn ours_gets_nothing_wrong() {
-        for spec in crate::contenders::all().iter().filter(|spec| spec.name.starts_with("encumber")) {
+        for spec in crate::contenders::all().iter().filter(|spec| spec.is_ours()) {
             for group in groups(spec) {
                 let found = stress(spec, group, SETTINGS).outcome.expect("it runs");
                 assert_eq!((found.units_over, found.falsely_refused), (0, 0), "{} in {group:?}", spec.name);

@@ -9,7 +9,7 @@ use anyhow::Result;
 use dashmap::DashMap;
 use parking_lot::Mutex;
 
-use crate::contender::{Contender, Group, Limits, Plan, Seats, Spec};
+use crate::contender::{Contender, Group, Limits, Plan, Seats, Spec, worst_case};
 
 /// Names that bars refer to.
 pub(crate) mod names {
@@ -19,7 +19,7 @@ pub(crate) mod names {
 }
 
 pub(super) fn specs() -> Vec<Spec> {
-    use Group::{Direct, Keys1k, Keys1m, Levels, Refusal};
+    use Group::{Direct, Keys1k, Keys1m, Levels, Refusal, Settle};
     vec![
         Spec::new(names::CAS, "", &[Direct], |plan| plan.seats(|| Ok(Cas::default())))
             .limiting(Limits::Nothing)
@@ -29,6 +29,9 @@ pub(super) fn specs() -> Vec<Spec> {
             .without_package(),
         Spec::new("mutex, compare and add", "parking_lot", &[Direct, Refusal], |plan| {
             plan.seats(|| Ok(Locked { max: plan.max, used: Arc::default() }))
+        }),
+        Spec::new("mutex, hold and settle", "parking_lot", &[Settle], |plan| {
+            plan.seats(|| Ok(LockedHolds { max: plan.max, charged: Arc::default() }))
         }),
         Spec::new(names::DASHMAP, "dashmap", &[Keys1k, Keys1m, Group::Memory], |plan| {
             plan.seats(|| Ok(Mapped::<ahash::RandomState>(Arc::default())))
@@ -101,6 +104,25 @@ fn add(used: &mut u64, amount: u64, max: u64) -> bool {
     let fits = used.checked_add(amount).filter(|sum| *sum <= max);
     *used = fits.unwrap_or(*used);
     fits.is_some()
+}
+
+/// Reservations as one writes them first: a hold counts until it is settled.
+#[derive(Clone)]
+struct LockedHolds {
+    max: u64,
+    charged: Arc<Mutex<u64>>,
+}
+
+impl Contender for LockedHolds {
+    #[inline]
+    fn ask(&mut self, _: &str, amount: u64) -> bool {
+        let held = worst_case(amount);
+        let fits = add(&mut self.charged.lock(), held, self.max);
+        if fits {
+            *self.charged.lock() -= held - amount;
+        }
+        fits
+    }
 }
 
 /// A map of counters that nothing limits.
