@@ -25,7 +25,7 @@ pub(crate) struct Bar {
 /// Against what an operation of ours is held.
 #[derive(Clone, Copy)]
 enum Against {
-    /// The bare compare-and-swap of the same round; at most so many times as long.
+    /// The bare compare-and-swap just before; at most so many times as long.
     Cas(f64),
     /// Another contender of the same round; at most so many times as long.
     AtMost(f64, &'static str),

@@ -61,9 +61,7 @@ impl Calls {
 fn shuffled(keys: usize) -> Vec<usize> {
     let mut random = Random::new(SEED);
     let mut numbers: Vec<usize> = (0..keys).collect();
-    for last in (1..keys).rev() {
-        numbers.swap(last, random.below(last as u64 + 1) as usize);
-    }
+    random.shuffle(&mut numbers);
     numbers
 }
 
@@ -99,15 +97,22 @@ impl Random {
         Self(seed)
     }
 
-    pub(crate) fn next(&mut self) -> u64 {
+    fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
     }
 
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+    fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
+    }
+
+    /// Any order of the values, all alike.
+    pub(crate) fn shuffle<T>(&mut self, values: &mut [T]) {
+        for last in (1..values.len()).rev() {
+            values.swap(last, self.below(last as u64 + 1) as usize);
+        }
     }
 
     fn unit(&mut self) -> f64 {

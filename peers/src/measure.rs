@@ -1,4 +1,6 @@
-//! Timing: within a group, each round runs every contender once, in turn, after the bare compare-and-swap.
+//! Timing: within a group, each round runs every contender once, each right after the bare compare-and-swap.
+//!
+//! The order is drawn anew for each round: what else the machine does now and then does not fall on the same contender each time.
 
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
@@ -7,7 +9,7 @@ use anyhow::Result;
 
 use crate::contender::{Contender, Group, Limits, Plan, Seats, Skipped, Spec};
 use crate::contenders::yardstick;
-use crate::keys::{Calls, key, write_key};
+use crate::keys::{Calls, Random, SEED, key, write_key};
 
 /// What each budget admits in all while it is timed: more than all rounds ask for, and what 32 bits hold.
 const ROOM: u64 = 1 << 31;
@@ -39,7 +41,8 @@ pub(crate) enum Outcome {
 pub(crate) struct Samples {
     /// Nanoseconds for one call of one thread.
     pub(crate) nanos: Vec<f64>,
-    /// Those of the bare compare-and-swap in the same round, on one thread.
+    /// Those of the bare compare-and-swap just before, on as many threads, each with a word of its own: where threads have to share
+    /// a core with others, both do.
     pub(crate) cas_nanos: Vec<f64>,
     /// Calls of each thread in each round.
     pub(crate) calls: u64,
@@ -66,26 +69,29 @@ pub(crate) fn measure(group: Group, specs: &[Spec], cas: &Spec, settings: &Setti
     let keys =
         group.keys().map(|(keys, zipf)| (0..threads).map(|thread| Calls::new(keys, zipf, thread as u64)).collect());
     let course = Course { group, keys };
-    let mut cas = match Runner::new(cas, &course, 1) {
+    let words = Course { group: Group::Direct, keys: None };
+    let mut cas = match Runner::new(cas, &words, threads) {
         Ok(cas) => cas,
         Err(error) => unreachable!("a word can be made: {error:#}"),
     };
     let mut runners: Vec<(&Spec, Result<Runner>)> =
         specs.iter().map(|spec| (spec, Runner::new(spec, &course, threads))).collect();
     let mut measured = Vec::new();
+    let mut random = Random::new(SEED);
     for count in counts {
-        cas.calibrate(&course, 1, settings.round_time);
+        cas.calibrate(&words, count, settings.round_time);
         let mut samples: Vec<Samples> = Vec::new();
         for (_, runner) in &mut runners {
             let calls = runner.as_mut().map_or(0, |runner| runner.calibrate(&course, count, settings.round_time));
             samples.push(Samples { nanos: Vec::new(), cas_nanos: Vec::new(), calls });
         }
+        let mut order: Vec<usize> = (0..runners.len()).collect();
         for _ in 0..settings.rounds {
-            let yardstick = cas.round(&course, 1);
-            for ((_, runner), samples) in runners.iter_mut().zip(&mut samples) {
-                if let Ok(runner) = runner {
-                    samples.nanos.push(runner.round(&course, count));
-                    samples.cas_nanos.push(yardstick);
+            random.shuffle(&mut order);
+            for place in &order {
+                if let (_, Ok(runner)) = &mut runners[*place] {
+                    samples[*place].cas_nanos.push(cas.round(&words, count));
+                    samples[*place].nanos.push(runner.round(&course, count));
                 }
             }
         }
@@ -149,7 +155,8 @@ impl Runner {
     fn calibrate(&mut self, course: &Course, threads: usize, round_time: Duration) -> u64 {
         self.calls = 16;
         loop {
-            let nanos = self.round(course, threads).max(0.1);
+            // The shortest of a few: one that was interrupted says little.
+            let nanos = (0..3).map(|_| self.round(course, threads)).fold(f64::INFINITY, f64::min).max(0.1);
             let filling = (round_time.as_nanos() as f64 / nanos) as u64;
             if self.calls * 4 >= filling {
                 self.calls = filling.max(16);

@@ -42,7 +42,7 @@ pub(crate) struct Row {
     pub(crate) calls: Option<u64>,
     /// Of one call of one thread.
     pub(crate) nanos: Option<Spread>,
-    /// To the bare compare-and-swap of the same round.
+    /// To the bare compare-and-swap just before.
     pub(crate) ratio: Option<Spread>,
     pub(crate) note: Option<String>,
 }
@@ -181,8 +181,8 @@ fn heading(report: &Report) -> String {
     }
     let _ = writeln!(
         text,
-        "{} rounds, each contender once per round, in turn; medians. ns: of one call of one thread. × CAS: to a bare, uncontended\n\
-         compare-and-swap loop in the same round. Keys of 30 bytes, seed {:#x}, Zipf exponent {}.",
+        "{} rounds, each contender once per round, in any order; medians. ns: of one call of one thread. × CAS: to a bare, uncontended\n\
+         compare-and-swap loop just before, on as many threads. Keys of 30 bytes, seed {:#x}, Zipf exponent {}.",
         report.rounds, report.key_seed, report.zipf_exponent
     );
     text
