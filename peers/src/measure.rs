@@ -70,10 +70,7 @@ pub(crate) fn measure(group: Group, specs: &[Spec], cas: &Spec, settings: &Setti
         group.keys().map(|(keys, zipf)| (0..threads).map(|thread| Calls::new(keys, zipf, thread as u64)).collect());
     let course = Course { group, keys };
     let words = Course { group: Group::Direct, keys: None };
-    let mut cas = match Runner::new(cas, &words, threads) {
-        Ok(cas) => cas,
-        Err(error) => unreachable!("a word can be made: {error:#}"),
-    };
+    let mut cas = Runner::new(cas, &words, threads).expect("a word can be made");
     let mut runners: Vec<(&Spec, Result<Runner>)> =
         specs.iter().map(|spec| (spec, Runner::new(spec, &course, threads))).collect();
     let mut measured = Vec::new();
