@@ -81,7 +81,7 @@ fn speeds() -> Vec<Speed> {
         speed(
             "limitador reserve + commit, by key",
             SettleKeys,
-            ours::BY_KEY,
+            ours::SCOPE,
             Faster(100.0, peer::LIMITADOR_RESERVE),
             Some(1000.0),
             BOTH,

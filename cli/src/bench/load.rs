@@ -30,7 +30,7 @@ pub(super) struct Load<'a> {
     pub(super) clock_overhead: Duration,
 }
 
-/// How a call comes to its scope.
+/// How a call comes to its budgets.
 pub(super) enum Reach {
     /// One for each subject, shared by all threads.
     Handles(Vec<Scope>),
@@ -296,6 +296,10 @@ impl<'a> Caller<'a> {
         let mut middle = None;
         let told = match &self.load.reach {
             Reach::Handles(handles) => self.ask(&handles[call.subject as usize], call, timed, &mut middle),
+            Reach::ByKey if call.operation == Operation::Charge => {
+                let answer = self.load.engine.try_charge(&self.keys, self.load.tokens.of(call.amount));
+                answer.map_or_else(Told::from, |_| Told::Charged(call.amount))
+            }
             Reach::ByKey => match self.load.engine.scope(self.keys.iter().map(String::as_str)) {
                 Ok(scope) => self.ask(&scope, call, timed, &mut middle),
                 Err(error) => Told::error(error),

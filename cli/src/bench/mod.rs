@@ -58,7 +58,7 @@ pub(crate) struct Options {
     /// How many calls, of all threads together, instead of how long
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     calls: Option<u64>,
-    /// Resolve the scope from its subjects' ids at every call, instead of keeping a handle for each subject
+    /// Name the subjects at every call, instead of keeping a handle for each: charges by `Engine::try_charge`, the others by a scope for the call
     #[arg(long)]
     by_key: bool,
     /// The engine's clock

@@ -15,7 +15,8 @@ pub(crate) mod names {
     pub(crate) const TICKING: &str = "encumber, ticking clock";
     pub(crate) const LIFETIME: &str = "encumber, lifetime, ticking clock";
     pub(crate) const READING: &str = "encumber, clock read per call";
-    pub(crate) const BY_KEY: &str = "encumber, a scope per call";
+    pub(crate) const BY_KEY: &str = "encumber, by name";
+    pub(crate) const SCOPE: &str = "encumber, a scope per call";
     pub(crate) const LEVELS: &str = "encumber, three limits";
     pub(crate) const THREE_LIMITS: &str = "encumber, three limits on a key";
 }
@@ -34,7 +35,8 @@ pub(super) fn specs() -> Vec<Spec> {
             })
         }),
         spec(names::BY_KEY, &[Keys1k, Keys1m, Memory], |plan| plan.seats(|| ByKey::new(plan.max, 1))),
-        spec(names::BY_KEY, &[SettleKeys], |plan| plan.seats(|| Ok(SettlingByKey(ByKey::new(plan.max, 1)?)))),
+        spec(names::SCOPE, &[Keys1k, Keys1m], |plan| plan.seats(|| Ok(ScopeByKey(ByKey::new(plan.max, 1)?)))),
+        spec(names::SCOPE, &[SettleKeys], |plan| plan.seats(|| Ok(SettlingByKey(ByKey::new(plan.max, 1)?)))),
         spec("encumber, scopes kept in a dashmap", &[Keys1k, Keys1m, Memory], |plan| {
             plan.seats(|| Ok(Kept { by_key: ByKey::new(plan.max, 1)?, scopes: Arc::default() }))
         }),
@@ -109,7 +111,7 @@ fn settle(scope: &Scope, tokens: Resource, amount: u64) -> bool {
     scope.reserve(tokens.of(worst_case(amount))).is_ok_and(|hold| hold.commit(tokens.of(amount)).is_ok())
 }
 
-/// A scope is made for each call, from the key's text.
+/// The subject is named at the call.
 #[derive(Clone)]
 struct ByKey {
     engine: Engine,
@@ -127,7 +129,18 @@ impl ByKey {
 impl Contender for ByKey {
     #[inline]
     fn ask(&mut self, key: &str, amount: u64) -> bool {
-        self.engine.scope([key]).is_ok_and(|scope| scope.try_charge(self.tokens.of(amount)).is_ok())
+        self.engine.try_charge([key], self.tokens.of(amount)).is_ok()
+    }
+}
+
+/// A scope is made for each call, from the key's text.
+#[derive(Clone)]
+struct ScopeByKey(ByKey);
+
+impl Contender for ScopeByKey {
+    #[inline]
+    fn ask(&mut self, key: &str, amount: u64) -> bool {
+        self.0.engine.scope([key]).is_ok_and(|scope| scope.try_charge(self.0.tokens.of(amount)).is_ok())
     }
 }
 
