@@ -79,6 +79,14 @@ impl Kinds {
 
     /// Charges `cost` if all is usual and it fits. Otherwise nothing is charged.
     fn charge<S: AsRef<str>>(&self, subjects: &[S], cost: &Cost, now: Timestamp, core: &Core) -> bool {
+        if let ([text], []) = (subjects, &*self.global)
+            && let Some([limit]) = self.usual(text.as_ref())
+        {
+            // One budget: nothing to put in order, and nobody to wait for.
+            let charge =
+                |meter: &Meter| charge_found(&[Quick { meter, measure: &limit.measure }], cost, now, &core.flights);
+            return core.registry.with(text.as_ref(), limit.rule.0, charge).unwrap_or(false);
+        }
         let mut found = SmallVec::<[(&Limit, &str, usize); SEATS_INLINE]>::new();
         let mut meters = SmallVec::<[Arc<Meter>; SEATS_INLINE]>::new();
         for (index, text) in subjects.iter().enumerate() {
@@ -108,11 +116,13 @@ impl Kinds {
 
     /// The limits on a subject, if it is one, and all that is said of it is said of its kind.
     fn usual(&self, text: &str) -> Option<&[Limit]> {
-        let (kind, id) = text.split_once(':')?;
+        // A kind holds no colon.
+        let id = |kind: &Kind| text.strip_prefix(&*kind.name)?.strip_prefix(':');
+        let (kind, id) = self.all.iter().find_map(|kind| Some((kind, id(kind)?)))?;
         if id.is_empty() || id.len() > SUBJECT_ID_BYTES_MAX || !self.named.is_empty() && self.named.contains(text) {
             return None;
         }
-        self.all.iter().find(|known| *known.name == *kind)?.limits.as_deref()
+        kind.limits.as_deref()
     }
 }
 

@@ -123,6 +123,14 @@ impl Registry {
         }
     }
 
+    /// What `act` says of the budget for `rule` of the subject with this text, if there is one. Under the lock of the subject's shard: `act` must
+    /// not wait.
+    #[inline]
+    pub(crate) fn with<R>(&self, subject: &str, rule: u32, act: impl FnOnce(&Meter) -> R) -> Option<R> {
+        let budgets = self.subjects.get(subject)?;
+        budgets.iter().find(|(number, _)| *number == rule).map(|(_, meter)| act(meter))
+    }
+
     /// Adds the budgets for `rules` of the subject with this text to `found`, in their order; false when it has not all of them.
     #[inline]
     pub(crate) fn find(
