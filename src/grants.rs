@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use crate::amount::Cap;
 use crate::registry::Rule;
 use crate::subject::Subject;
+use crate::sync::{AtomicU64, Ordering};
 use crate::time::Timestamp;
 use crate::window::Window;
 
@@ -47,6 +48,8 @@ pub(crate) fn raised(cap: Cap, extra: u64, window: Window) -> Cap {
 #[derive(Debug, Default)]
 pub(crate) struct Grants {
     given: Mutex<Given>,
+    /// How many budgets were given something. Nearly always 0, to be read without the lock.
+    count: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -61,11 +64,11 @@ const PURGE_AT_LEAST: usize = 1_024;
 impl Grants {
     /// What the budget of `subject` under rule number `rule` was given.
     pub(crate) fn of(&self, subject: &Subject, rule: u32) -> Option<Grant> {
-        let given = self.given.lock();
-        if given.budgets.is_empty() {
+        // Pairs with the store in `change`: whoever was told of a change sees it. What changes meanwhile gives the policy a later version.
+        if self.count.load(Ordering::Acquire) == 0 {
             return None;
         }
-        given.budgets.get(&(subject.clone(), rule)).copied()
+        self.given.lock().budgets.get(&(subject.clone(), rule)).copied()
     }
 
     /// The subjects of which some budget was given something.
@@ -94,6 +97,8 @@ impl Grants {
             given.budgets.retain(|_, grant| !grant.is_nothing(now));
             given.purge_at = 2 * given.budgets.len();
         }
+        // Written under the lock alone. Release pairs with the load in `of`.
+        self.count.store(given.budgets.len() as u64, Ordering::Release);
         Ok(answer)
     }
 }

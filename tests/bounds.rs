@@ -490,3 +490,25 @@ fn a_registry_that_becomes_idle_after_a_refusal_has_room_at_once() {
     drop(kept);
     assert!(scope(1_001).is_ok());
 }
+
+/// A policy may name tens of thousands of subjects: reading it, and finding one of them, does not go through all the others.
+#[test]
+#[cfg(feature = "toml")]
+fn a_policy_names_very_many_subjects() {
+    let own = (0..50_000).map(|n| format!("\"user:{n}\" = {}", n + 1)).collect::<Vec<_>>().join("\n");
+    let text = format!(
+        "[resources]\ntokens = \"count\"\n[[limits]]\nid = \"day\"\nsubject = \"user\"\nresource = \"tokens\"\nwindow = \"day\"\nmax = 7\n[limits.subjects]\n{own}"
+    );
+    let engine = Engine::new(Policy::from_toml(&text).unwrap());
+    let tokens = engine.resource("tokens").unwrap();
+    for n in (0..50_000).step_by(97) {
+        let name = format!("user:{n}");
+        engine.try_charge([&name], tokens.of(n + 1)).unwrap();
+        assert!(engine.scope([&name]).unwrap().try_charge(tokens.of(1)).is_err(), "{name}");
+    }
+    assert!(
+        engine.try_charge(["user:x"], tokens.of(8)).is_err() && engine.try_charge(["user:x"], tokens.of(7)).is_ok()
+    );
+    let twice = format!("{text}\n\"user:49999\" = 1\n");
+    assert!(Policy::from_toml(&twice).is_err(), "named twice");
+}

@@ -4,11 +4,11 @@ use jsonc_parser::ast::{ObjectProp, Value as Ast};
 use jsonc_parser::common::Ranged;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 
-use super::read::{Node, Value};
+use super::read::{Lines, Node, Value};
 use super::{PolicyCause, PolicyError};
 
 pub(super) fn parse(text: &str) -> Result<Node, PolicyError> {
-    let line_of = |byte: usize| 1 + text.as_bytes().iter().take(byte).filter(|b| **b == b'\n').count();
+    let lines = Lines::of(text);
     let syntax = |line, message: &str| PolicyError {
         line: Some(line),
         key: "".into(),
@@ -28,25 +28,25 @@ pub(super) fn parse(text: &str) -> Result<Node, PolicyError> {
         allow_non_finite_numbers: false,
     };
     let parsed = parse_to_ast(text, &CollectOptions::default(), &options)
-        .map_err(|error| syntax(line_of(error.range().start), &error.kind().to_string()))?;
+        .map_err(|error| syntax(lines.at(error.range().start), &error.kind().to_string()))?;
     match parsed.value {
-        Some(value) => Ok(node(&value, &line_of)),
+        Some(value) => Ok(node(&value, &lines)),
         None => Err(syntax(1, "the text is empty")),
     }
 }
 
-fn node(ast: &Ast<'_>, line_of: &impl Fn(usize) -> usize) -> Node {
+fn node(ast: &Ast<'_>, lines: &Lines) -> Node {
     let value = match ast {
         Ast::StringLit(literal) => Value::String(literal.value.to_string()),
         Ast::NumberLit(literal) if literal.value.contains(['.', 'e', 'E']) => Value::Other("float"),
         Ast::NumberLit(literal) => Value::Integer(literal.value.to_owned()),
         Ast::BooleanLit(_) => Value::Other("a boolean"),
         Ast::NullKeyword(_) => Value::Other("null"),
-        Ast::Array(array) => Value::Array(array.elements.iter().map(|item| node(item, line_of)).collect()),
+        Ast::Array(array) => Value::Array(array.elements.iter().map(|item| node(item, lines)).collect()),
         Ast::Object(object) => {
-            let entry = |prop: &ObjectProp<'_>| (prop.name.as_str().to_owned(), node(&prop.value, line_of));
+            let entry = |prop: &ObjectProp<'_>| (prop.name.as_str().to_owned(), node(&prop.value, lines));
             Value::Table(object.properties.iter().map(entry).collect())
         }
     };
-    Node { line: line_of(ast.start()), value }
+    Node { line: lines.at(ast.start()), value }
 }

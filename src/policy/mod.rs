@@ -1,6 +1,6 @@
 //! Limits and how they apply to a subject; the policy as a value.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::amount::{Cap, Unit};
 use crate::cost::Rates;
@@ -210,10 +210,8 @@ impl Limit {
     }
 
     /// The cap in force for `subject`, which is in `groups`: its own entry, else the chosen group's, else `max`.
-    fn resolve(&self, subject: &Subject, groups: &[&str]) -> (Cap, Source) {
-        if let Some((_, cap)) = self.subjects.iter().find(|(entry, _)| **entry == *subject.as_str()) {
-            return (*cap, Source::Subject);
-        }
+    /// The cap for a subject that has none of its own.
+    fn resolve(&self, groups: &[&str]) -> (Cap, Source) {
         let entries = self.groups.iter().filter(|(name, _)| groups.contains(&&**name));
         let chosen = match self.group_choice {
             GroupChoice::Smallest => entries.min_by_key(|(_, cap)| *cap),
@@ -244,6 +242,8 @@ pub struct Policy {
     exempt: BTreeSet<Subject>,
     exempt_groups: BTreeSet<Box<str>>,
     pub(crate) limits: Vec<Limit>,
+    /// The caps of single subjects, each with the position of its limit: there may be very many.
+    own: HashMap<Subject, Vec<(usize, Cap)>>,
     resets: Vec<PaidReset>,
     pub(crate) rates: Rates,
 }
@@ -251,7 +251,6 @@ pub struct Policy {
 impl Policy {
     /// The subjects of which it says something that it does not say of their kind.
     pub(crate) fn named_subjects(&self) -> impl Iterator<Item = &str> {
-        let capped = self.limits.iter().flat_map(|limit| limit.subjects.iter().map(|(subject, _)| &**subject));
         let matters = |subject: &Subject, group: &str| {
             let mut limits = self.limits.iter().filter(|limit| *limit.kind == *subject.kind());
             self.exempt_groups.contains(group)
@@ -259,7 +258,7 @@ impl Policy {
         };
         let members = self.members.iter();
         let members = members.filter(move |(subject, groups)| groups.iter().any(|group| matters(subject, group)));
-        capped.chain(members.map(|(subject, _)| subject).chain(&self.exempt).map(Subject::as_str))
+        self.own.keys().chain(members.map(|(subject, _)| subject)).chain(&self.exempt).map(Subject::as_str)
     }
 
     /// A policy to be put together in code.
@@ -360,12 +359,15 @@ impl Policy {
         let is_exempt = self.is_exempt(subject, groups);
         let mut groups = groups.to_vec();
         groups.extend(self.members.get(subject).into_iter().flatten().map(AsRef::<str>::as_ref));
+        let own = self.own.get(subject).map_or(&[][..], Vec::as_slice);
+        let own = |index| own.iter().find(|(limit, _)| *limit == index).map(|(_, cap)| (*cap, Source::Subject));
         self.limits
             .iter()
-            .filter(|limit| *limit.kind == *subject.kind())
-            .map(|limit| {
+            .enumerate()
+            .filter(|(_, limit)| *limit.kind == *subject.kind())
+            .map(|(index, limit)| {
                 let unlimited = is_exempt.then_some((Cap::Unlimited, Source::Exempt));
-                let (cap, source) = unlimited.unwrap_or_else(|| limit.resolve(subject, &groups));
+                let (cap, source) = unlimited.or_else(|| own(index)).unwrap_or_else(|| limit.resolve(&groups));
                 (limit, cap, source)
             })
             .collect()
@@ -492,12 +494,26 @@ impl PolicyBuilder {
         let exempt = exempt_subjects(&self.exempt, &kinds)?;
         let exempt_groups = exempt_groups(&self.exempt_groups)?;
         let Self { resources, limits, resets, rates, .. } = self;
-        Ok(Policy { resources, kinds, members, exempt, exempt_groups, limits, resets, rates })
+        let own = own_caps(&limits);
+        Ok(Policy { resources, kinds, members, exempt, exempt_groups, limits, own, resets, rates })
     }
 }
 
 fn named(name: &str, place: impl FnOnce() -> Place) -> Result<(), Fault> {
     if is_name(name) { Ok(()) } else { Err(Fault::at(place(), PolicyCause::Name(name.into()))) }
+}
+
+/// The caps of single subjects. The limits have been checked.
+fn own_caps(limits: &[Limit]) -> HashMap<Subject, Vec<(usize, Cap)>> {
+    let mut own = HashMap::<Subject, Vec<(usize, Cap)>>::new();
+    for (index, limit) in limits.iter().enumerate() {
+        for (text, cap) in &limit.subjects {
+            if let Ok(subject) = text.parse() {
+                own.entry(subject).or_default().push((index, *cap));
+            }
+        }
+    }
+    own
 }
 
 /// Which groups each subject is in.
@@ -576,13 +592,15 @@ fn check_limit<'a>(limit: &'a Limit, resources: &[(Box<str>, Unit)]) -> Result<(
             return Err(("groups", Some(name), PolicyCause::Duplicate(name.clone())));
         }
     }
-    for (index, (text, _)) in limit.subjects.iter().enumerate() {
+    // There may be very many.
+    let mut seen = HashSet::with_capacity(limit.subjects.len());
+    for (text, _) in &limit.subjects {
         let subject: Subject = text.parse().map_err(|e| ("subjects", Some(&**text), PolicyCause::Subject(e)))?;
         if *subject.kind() != *limit.kind {
             let cause = PolicyCause::WrongKind { subject: text.clone(), kind: limit.kind.clone() };
             return Err(("subjects", Some(text), cause));
         }
-        if limit.subjects[..index].iter().any(|(earlier, _)| earlier == text) {
+        if !seen.insert(text) {
             return Err(("subjects", Some(text), PolicyCause::Duplicate(text.clone())));
         }
     }

@@ -1,5 +1,7 @@
 //! A parsed document, whatever its syntax, read into a policy. Each node knows its line.
 
+use std::collections::HashSet;
+
 use super::error::key;
 use super::{Enforcement, Fault, GroupChoice, Limit, Place, Policy, PolicyBuilder, PolicyCause, PolicyError};
 use crate::amount::{Cap, Ratio, Unit};
@@ -13,6 +15,20 @@ mod resets;
 pub(super) struct Node {
     pub(super) line: usize,
     pub(super) value: Value,
+}
+
+/// Where the lines of a text start, but for the first one: a document may have very many.
+pub(super) struct Lines(Vec<usize>);
+
+impl Lines {
+    pub(super) fn of(text: &str) -> Self {
+        Self(text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1).collect())
+    }
+
+    /// The line that holds the byte at `byte`, counted from 1.
+    pub(super) fn at(&self, byte: usize) -> usize {
+        1 + self.0.partition_point(|start| *start <= byte)
+    }
 }
 
 pub(super) enum Value {
@@ -79,16 +95,17 @@ impl<'a> At<'a> {
     /// The entries of a table, each key once.
     fn entries(&self) -> Read<Vec<(&'a str, At<'a>)>> {
         let Value::Table(entries) = &self.node.value else { return Err(self.expected("a table")) };
-        let mut seen = Vec::<(&str, At<'_>)>::with_capacity(entries.len());
+        let mut found = Vec::<(&str, At<'_>)>::with_capacity(entries.len());
+        let mut seen = HashSet::with_capacity(entries.len());
         let prefix = if self.path.is_empty() { String::new() } else { format!("{}.", self.path) };
         for (name, node) in entries {
             let at = At { node, path: format!("{prefix}{}", key(name)) };
-            if seen.iter().any(|(earlier, _)| earlier == name) {
+            if !seen.insert(name) {
                 return Err(at.error(PolicyCause::Duplicate(name.as_str().into())));
             }
-            seen.push((name, at));
+            found.push((name, at));
         }
-        Ok(seen)
+        Ok(found)
     }
 
     fn unknown_key(&self, name: &str, known: &'static [&'static str]) -> PolicyError {

@@ -3,23 +3,23 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::read::{Node, Value};
+use super::read::{Lines, Node, Value};
 use super::{PolicyCause, PolicyError};
 
 pub(super) fn parse(text: &str) -> Result<Node, PolicyError> {
-    let lines = Lines { text };
+    let lines = Lines::of(text);
     let document = DeTable::parse(text).map_err(|error| PolicyError {
-        line: Some(error.span().map_or(1, |span| lines.of(span.start))),
+        line: Some(error.span().map_or(1, |span| lines.at(span.start))),
         key: "".into(),
         cause: PolicyCause::Syntax(error.message().into()),
     })?;
     Ok(Node { line: 1, value: table(document.get_ref(), &lines) })
 }
 
-fn table(entries: &DeTable<'_>, lines: &Lines<'_>) -> Value {
+fn table(entries: &DeTable<'_>, lines: &Lines) -> Value {
     // The line of an entry is that of its key: the value of a `[table]` starts nowhere of its own.
     let entry = |(key, value): (&Spanned<std::borrow::Cow<'_, str>>, &Spanned<DeValue<'_>>)| {
-        (key.get_ref().to_string(), node(value, lines.of(key.span().start), lines))
+        (key.get_ref().to_string(), node(value, lines.at(key.span().start), lines))
     };
     // In the order in which they are written: it is the order of resources and of what is reported.
     let mut written: Vec<_> = entries.iter().collect();
@@ -27,7 +27,7 @@ fn table(entries: &DeTable<'_>, lines: &Lines<'_>) -> Value {
     Value::Table(written.into_iter().map(entry).collect())
 }
 
-fn node(value: &Spanned<DeValue<'_>>, line: usize, lines: &Lines<'_>) -> Node {
+fn node(value: &Spanned<DeValue<'_>>, line: usize, lines: &Lines) -> Node {
     let value = match value.get_ref() {
         DeValue::String(text) => Value::String(text.to_string()),
         DeValue::Integer(integer) => match integer.radix() {
@@ -38,19 +38,9 @@ fn node(value: &Spanned<DeValue<'_>>, line: usize, lines: &Lines<'_>) -> Node {
         DeValue::Boolean(_) => Value::Other("a boolean"),
         DeValue::Datetime(_) => Value::Other("a date (write it as a string)"),
         DeValue::Array(items) => {
-            Value::Array(items.iter().map(|item| node(item, lines.of(item.span().start), lines)).collect())
+            Value::Array(items.iter().map(|item| node(item, lines.at(item.span().start), lines)).collect())
         }
         DeValue::Table(entries) => table(entries, lines),
     };
     Node { line, value }
-}
-
-struct Lines<'a> {
-    text: &'a str,
-}
-
-impl Lines<'_> {
-    fn of(&self, byte: usize) -> usize {
-        1 + self.text.as_bytes().iter().take(byte).filter(|b| **b == b'\n').count()
-    }
 }
