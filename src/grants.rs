@@ -3,10 +3,10 @@
 //! They belong to budgets, which are known by subject and rule number, and are kept apart from the budgets' counters: a budget that is idle
 //! may be forgotten, what it was given is not. Only what was given is kept; a top-up of a window that has ended goes when others come.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use ahash::RandomState;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use crate::amount::Cap;
 use crate::registry::Rule;
@@ -50,6 +50,8 @@ pub(crate) struct Grants {
     given: Mutex<Given>,
     /// How many budgets were given something. Nearly always 0, to be read without the lock.
     count: AtomicU64,
+    /// Their subjects, and some that have nothing any more: found by text, and changed under the lock of `given`.
+    subjects: RwLock<HashSet<Subject, RandomState>>,
 }
 
 #[derive(Debug, Default)]
@@ -71,9 +73,11 @@ impl Grants {
         self.given.lock().budgets.get(&(subject.clone(), rule)).copied()
     }
 
-    /// The subjects of which some budget was given something.
-    pub(crate) fn subjects(&self) -> Vec<Subject> {
-        self.given.lock().budgets.keys().map(|(subject, _)| subject.clone()).collect()
+    /// Whether some budget of the subject with this text was given something, or may have been.
+    #[inline]
+    pub(crate) fn concern(&self, subject: &str) -> bool {
+        // As in `of`.
+        self.count.load(Ordering::Acquire) != 0 && self.subjects.read().contains(subject)
     }
 
     /// Gives a budget something else, as `decide` says on what it has.
@@ -91,11 +95,14 @@ impl Grants {
         if grant.is_nothing(now) {
             given.budgets.remove(&key);
         } else {
+            self.subjects.write().insert(subject.clone());
             given.budgets.insert(key, grant);
         }
-        if given.budgets.len() > given.purge_at.max(PURGE_AT_LEAST) {
+        if given.budgets.len().max(self.subjects.read().len()) > given.purge_at.max(PURGE_AT_LEAST) {
             given.budgets.retain(|_, grant| !grant.is_nothing(now));
             given.purge_at = 2 * given.budgets.len();
+            let left: HashSet<&Subject> = given.budgets.keys().map(|(subject, _)| subject).collect();
+            self.subjects.write().retain(|subject| left.contains(subject));
         }
         // Written under the lock alone. Release pairs with the load in `of`.
         self.count.store(given.budgets.len() as u64, Ordering::Release);
@@ -129,8 +136,24 @@ mod tests {
         let now = Timestamp::from_seconds(1_770_000_000);
         change(&grants, 1, now, |grant| grant.cap = Some(Cap::Max(5)));
         assert_eq!(kept(&grants), 1);
+        assert!(grants.concern("user:1") && !grants.concern("user:2"));
         change(&grants, 1, now, |grant| grant.cap = None);
         assert_eq!(kept(&grants), 0);
+        assert!(!grants.concern("user:1"));
+    }
+
+    #[test]
+    fn subjects_that_have_nothing_any_more_do_not_pile_up() {
+        let grants = Grants::default();
+        let now = Timestamp::from_seconds(1_770_000_000);
+        change(&grants, 0, now, |grant| grant.cap = Some(Cap::Max(5)));
+        for id in 1..5_000 {
+            change(&grants, id, now, |grant| grant.cap = Some(Cap::Max(5)));
+            change(&grants, id, now, |grant| grant.cap = None);
+        }
+        let subjects = grants.subjects.read().len();
+        assert!(subjects <= PURGE_AT_LEAST + 1, "{subjects} subjects");
+        assert!(grants.concern("user:0"));
     }
 
     #[test]

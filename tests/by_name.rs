@@ -89,6 +89,15 @@ fn what_is_no_scope_is_no_charge() {
     for odd in [&["user:1", "user:1"][..], &["global"], &["user:1", "global", "user:2"], &["user:ü:\"x\""]] {
         assert!(pair.charge(odd, "tokens", 1) && pair.charge(odd, "tokens", 1), "{odd:?}");
     }
+    // Whatever the policy says of `global`, `global:x` is nobody.
+    for odd in [
+        policy(),
+        policy().kind("global"),
+        Policy::builder().resource("tokens", Unit::Count).kind("user").kind("global"),
+    ] {
+        let pair = Pair::of(&odd);
+        assert!(pair.charge(&["user:1"], "tokens", 1) && !pair.charge(&["user:1", "global:x"], "tokens", 1));
+    }
     let [by_name, other] = &pair.engines;
     let foreign = by_name.try_charge(["user:1"], other.resource("tokens").unwrap().of(1));
     assert!(matches!(foreign, Err(ChargeError::UnknownResource(_))), "{foreign:?}");

@@ -4,13 +4,11 @@
 //! but for those that it names, and those that were given something while the engine runs. So it is resolved once for each kind, and a
 //! call looks up nothing but the subjects' budgets. Whatever is unusual takes the long way: a scope for the call.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
-use ahash::RandomState;
 use smallvec::SmallVec;
 
-use super::{Core, Engine};
+use super::{Core, Engine, InForce};
 use crate::amount::Cost;
 use crate::charge::{Measure, Quick, SEATS_INLINE, charge_found};
 use crate::meter::Meter;
@@ -26,8 +24,7 @@ pub(super) struct Kinds {
     version: u64,
     /// None while something is degraded, or `global` is unusual.
     all: Vec<Kind>,
-    /// Subjects of which it says something else.
-    named: HashSet<Subject, RandomState>,
+    in_force: Arc<InForce>,
     /// The limits on `global`, which is in every scope, and its budgets.
     global: Vec<(Limit, Arc<Meter>)>,
 }
@@ -52,8 +49,6 @@ impl Kinds {
         // Read first: what is put in force meanwhile gets a later version.
         let version = core.live.version();
         let in_force = core.live.get();
-        let mut named: HashSet<Subject, _> = core.grants.subjects().into_iter().collect();
-        named.extend(in_force.policy.named_subjects().filter_map(|text| text.parse().ok()));
         let limits = |kind: &str| {
             let of_kind = in_force.policy.limits().iter().zip(&in_force.limits).enumerate();
             let of_kind = of_kind.filter(|(_, (limit, _))| limit.kind() == kind);
@@ -66,21 +61,23 @@ impl Kinds {
             });
             resolved.collect::<Option<Vec<_>>>()
         };
-        let all = in_force.policy.kinds.iter().map(|kind| Kind { name: kind.clone(), limits: limits(kind) });
+        let kinds = in_force.policy.kinds.iter().filter(|kind| ***kind != *GLOBAL);
+        let kinds = kinds.map(|kind| Kind { name: kind.clone(), limits: limits(kind) });
         let of_global = || {
-            let limits = limits(GLOBAL).filter(|_| core.degraded().is_none() && !named.contains(GLOBAL))?;
+            let is_usual = core.degraded().is_none() && !in_force.names(GLOBAL) && !core.grants.concern(GLOBAL);
+            let limits = limits(GLOBAL).filter(|_| is_usual)?;
             let rules: SmallVec<[_; 4]> = limits.iter().map(|limit| limit.rule).collect();
             let meters = core.registry.budgets(&Subject::global(), &rules, now).ok()?;
             Some(limits.into_iter().zip(meters).collect())
         };
-        let (all, global) = of_global().map_or_else(Default::default, |global| (all.collect(), global));
-        Self { version, all, named, global }
+        let (all, global) = of_global().map_or_else(Default::default, |global| (kinds.collect(), global));
+        Self { version, all, in_force, global }
     }
 
     /// Charges `cost` if all is usual and it fits. Otherwise nothing is charged.
     fn charge<S: AsRef<str>>(&self, subjects: &[S], cost: &Cost, now: Timestamp, core: &Core) -> bool {
         if let ([text], []) = (subjects, &*self.global)
-            && let Some([limit]) = self.usual(text.as_ref())
+            && let Some([limit]) = self.usual(text.as_ref(), core)
         {
             // One budget: nothing to put in order, and nobody to wait for.
             let charge =
@@ -91,7 +88,7 @@ impl Kinds {
         let mut meters = SmallVec::<[Arc<Meter>; SEATS_INLINE]>::new();
         for (index, text) in subjects.iter().enumerate() {
             let text = text.as_ref();
-            let Some(limits) = self.usual(text) else { return false };
+            let Some(limits) = self.usual(text, core) else { return false };
             if subjects[..index].iter().any(|earlier| earlier.as_ref() == text) {
                 return false;
             }
@@ -115,14 +112,13 @@ impl Kinds {
     }
 
     /// The limits on a subject, if it is one, and all that is said of it is said of its kind.
-    fn usual(&self, text: &str) -> Option<&[Limit]> {
+    fn usual(&self, text: &str, core: &Core) -> Option<&[Limit]> {
         // A kind holds no colon.
         let id = |kind: &Kind| text.strip_prefix(&*kind.name)?.strip_prefix(':');
         let (kind, id) = self.all.iter().find_map(|kind| Some((kind, id(kind)?)))?;
-        if id.is_empty() || id.len() > SUBJECT_ID_BYTES_MAX || !self.named.is_empty() && self.named.contains(text) {
-            return None;
-        }
-        kind.limits.as_deref()
+        let is_id = matches!(id.len(), 1..=SUBJECT_ID_BYTES_MAX);
+        let is_usual = is_id && !self.in_force.names(text) && !core.grants.concern(text);
+        kind.limits.as_deref().filter(|_| is_usual)
     }
 }
 

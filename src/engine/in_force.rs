@@ -1,7 +1,9 @@
 //! A policy made ready: names turned into numbers, so that operations compare integers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+
+use ahash::RandomState;
 
 use crate::amount::{Cap, Cost, Resource, Unit};
 use crate::charge::{Label, Seat};
@@ -46,6 +48,8 @@ pub(crate) struct InForce {
     declared: Box<[bool]>,
     /// The declared resources, in the policy's order.
     resources: Box<[(Resource, Costing)]>,
+    /// Subjects of which the policy says something that it does not say of their kind.
+    named: HashSet<Subject, RandomState>,
 }
 
 /// A limit's names and numbers.
@@ -102,7 +106,14 @@ impl InForce {
         for (resource, _) in &resources {
             declared[resource.index()] = true;
         }
-        Self { limits, engine, declared: declared.into(), resources, policy }
+        let with_own: HashSet<_, _> = policy.named_subjects().cloned().collect();
+        Self { limits, engine, declared: declared.into(), resources, named: with_own, policy }
+    }
+
+    /// Whether the policy says something of the subject with this text that it does not say of its kind.
+    #[inline]
+    pub(crate) fn names(&self, subject: &str) -> bool {
+        !self.named.is_empty() && self.named.contains(subject)
     }
 
     /// Whether the policy declares the resource.

@@ -250,7 +250,7 @@ pub struct Policy {
 
 impl Policy {
     /// The subjects of which it says something that it does not say of their kind.
-    pub(crate) fn named_subjects(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn named_subjects(&self) -> impl Iterator<Item = &Subject> {
         let matters = |subject: &Subject, group: &str| {
             let mut limits = self.limits.iter().filter(|limit| *limit.kind == *subject.kind());
             self.exempt_groups.contains(group)
@@ -258,7 +258,7 @@ impl Policy {
         };
         let members = self.members.iter();
         let members = members.filter(move |(subject, groups)| groups.iter().any(|group| matters(subject, group)));
-        self.own.keys().chain(members.map(|(subject, _)| subject)).chain(&self.exempt).map(Subject::as_str)
+        self.own.keys().chain(members.map(|(subject, _)| subject)).chain(&self.exempt)
     }
 
     /// A policy to be put together in code.
