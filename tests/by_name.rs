@@ -90,11 +90,14 @@ fn what_is_no_scope_is_no_charge() {
         assert!(pair.charge(odd, "tokens", 1) && pair.charge(odd, "tokens", 1), "{odd:?}");
     }
     // Whatever the policy says of `global`, `global:x` is nobody.
-    for odd in [
-        policy(),
-        policy().kind("global"),
-        Policy::builder().resource("tokens", Unit::Count).kind("user").kind("global"),
-    ] {
+    let users = Policy::builder().resource("tokens", Unit::Count).limit(Limit::new(
+        "user-day",
+        "user",
+        "tokens",
+        Window::Day,
+        Cap::Max(100),
+    ));
+    for odd in [policy(), policy().kind("global"), users.clone(), users.kind("global")] {
         let pair = Pair::of(&odd);
         assert!(pair.charge(&["user:1"], "tokens", 1) && !pair.charge(&["user:1", "global:x"], "tokens", 1));
     }
