@@ -305,12 +305,13 @@ impl<T: ?Sized> Holds<T> {
     /// Takes note that `hold`, kept under `id`, was settled at `now`. Another one that has the id by now is left alone.
     pub(crate) fn settled(&self, id: &HoldId, hold: &T, now: Timestamp) {
         let shard = self.shard(id);
-        // Dropped after the lock is gone, as wherever something is forgotten: it may settle others.
-        let mut _forgotten = None;
-        let mut table = shard.table.lock();
-        if matches!(table.by_id.get(id), Some(Entry::Kept(kept)) if kept.is(hold)) {
-            _forgotten = self.close(shard, &mut table, id, now);
-        }
+        let forgotten = {
+            let mut table = shard.table.lock();
+            let has_it = matches!(table.by_id.get(id), Some(Entry::Kept(kept)) if kept.is(hold));
+            if has_it { self.close(shard, &mut table, id, now) } else { None }
+        };
+        // When the lock is gone, as wherever something is forgotten: it may settle others.
+        drop(forgotten);
     }
 
     /// The holds that have expired by `now`, for the caller to settle: each is told of once. Forgets what has been remembered long enough.
@@ -389,8 +390,9 @@ impl<T: ?Sized> Holds<T> {
     /// As [`Holds::close`].
     #[must_use]
     fn forget(&self, table: &mut Table<T>, id: &HoldId) -> Option<Entry<T>> {
+        let entry = table.by_id.remove(id);
         self.kept.fetch_sub(1, Ordering::AcqRel);
-        table.by_id.remove(id)
+        entry
     }
 
     fn shard(&self, id: &HoldId) -> &Shard<T> {

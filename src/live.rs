@@ -52,7 +52,7 @@ impl<T> Live<T> {
 #[derive(Debug)]
 pub(crate) struct Renewed<T> {
     first: Arc<T>,
-    later: ArcSwapOption<T>,
+    later: Derived<T>,
 }
 
 /// A value derived from one version of something live, made when it is first asked for.
@@ -77,9 +77,24 @@ impl<T> Derived<T> {
         {
             return act(value);
         }
-        let value = Arc::new(make());
-        self.0.store(Some(Arc::clone(&value)));
+        let Ok(value) = self.made::<std::convert::Infallible>(|| Ok(Arc::new(make())));
         act(&value)
+    }
+
+    /// The value that is `current`; `make` makes it if there is none.
+    fn get<E>(&self, current: impl Fn(&T) -> bool, make: impl FnOnce() -> Result<Arc<T>, E>) -> Result<Arc<T>, E> {
+        self.newest().filter(|value| current(value)).map_or_else(|| self.made(make), Ok)
+    }
+
+    #[cold]
+    fn made<E>(&self, make: impl FnOnce() -> Result<Arc<T>, E>) -> Result<Arc<T>, E> {
+        let value = make()?;
+        self.0.store(Some(Arc::clone(&value)));
+        Ok(value)
+    }
+
+    fn newest(&self) -> Option<Arc<T>> {
+        self.0.load_full()
     }
 }
 
@@ -91,7 +106,7 @@ pub(crate) enum Loan<'a, T> {
 
 impl<T> Renewed<T> {
     pub(crate) fn new(first: Arc<T>) -> Self {
-        Self { first, later: ArcSwapOption::empty() }
+        Self { first, later: Derived::new() }
     }
 
     /// The value that is `current`; `make` makes it if there is none.
@@ -101,26 +116,12 @@ impl<T> Renewed<T> {
         current: impl Fn(&T) -> bool,
         make: impl FnOnce() -> Result<Arc<T>, E>,
     ) -> Result<Loan<'_, T>, E> {
-        if current(&self.first) { Ok(Loan::First(&self.first)) } else { self.get_later(current, make) }
-    }
-
-    #[cold]
-    fn get_later<E>(
-        &self,
-        current: impl Fn(&T) -> bool,
-        make: impl FnOnce() -> Result<Arc<T>, E>,
-    ) -> Result<Loan<'_, T>, E> {
-        if let Some(later) = self.later.load_full().filter(|later| current(later)) {
-            return Ok(Loan::Later(later));
-        }
-        let new = make()?;
-        self.later.store(Some(Arc::clone(&new)));
-        Ok(Loan::Later(new))
+        if current(&self.first) { Ok(Loan::First(&self.first)) } else { self.later.get(current, make).map(Loan::Later) }
     }
 
     /// The newest value made so far.
     pub(crate) fn newest(&self) -> Arc<T> {
-        self.later.load_full().unwrap_or_else(|| Arc::clone(&self.first))
+        self.later.newest().unwrap_or_else(|| Arc::clone(&self.first))
     }
 }
 

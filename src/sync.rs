@@ -44,6 +44,24 @@ pub(crate) fn explore(preemptions: usize, model: impl Fn() + Send + Sync + 'stat
     builder.check(model);
 }
 
+#[cfg(loom)]
+thread_local!(static LOOKS_BY_LOAD: std::cell::Cell<bool> = const { std::cell::Cell::new(false) });
+
+/// Whether the first look at a word is a load, as it is without loom: see `meter::look`.
+#[cfg(loom)]
+pub(crate) fn looks_by_load() -> bool {
+    LOOKS_BY_LOAD.get()
+}
+
+/// Runs `models` with first looks that are loads. Loom tries fewer orders then, so that models end with more preemptions.
+#[cfg(all(test, loom))]
+pub(crate) fn looking_by_load(models: impl FnOnce()) {
+    // Loom's threads are all of this thread.
+    LOOKS_BY_LOAD.set(true);
+    models();
+    LOOKS_BY_LOAD.set(false);
+}
+
 /// A number of the calling thread, for spreading threads over stripes. Threads that live at once may share one.
 #[cfg(not(loom))]
 #[inline]

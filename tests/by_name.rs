@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use encumber::{
-    Cap, ChargeError, Component, Cost, Enforcement, Engine, EngineBuilder, EventKind, Events, Limit, ManualClock,
-    Policy, PolicyBuilder, Subject, Unit, Window,
+    Admission, Cap, ChargeError, Component, Cost, Enforcement, Engine, EngineBuilder, EventKind, Events, FailurePolicy,
+    Limit, ManualClock, OnFailure, Policy, PolicyBuilder, Subject, Unit, Window,
 };
 
 fn policy() -> PolicyBuilder {
@@ -30,8 +30,12 @@ struct Pair {
 
 impl Pair {
     fn of(policy: &PolicyBuilder) -> Self {
+        Self::set_up(policy, |builder| builder)
+    }
+
+    fn set_up(policy: &PolicyBuilder, set_up: impl Fn(EngineBuilder) -> EngineBuilder) -> Self {
         let [(first, a), (second, b)] = [builder(policy.clone()), builder(policy.clone())];
-        Self { engines: [first.build(), second.build()], clocks: [a, b] }
+        Self { engines: [first, second].map(|builder| set_up(builder).build()), clocks: [a, b] }
     }
 
     fn both(&self, act: impl Fn(&Engine)) {
@@ -49,7 +53,7 @@ impl Pair {
         let named = by_name.try_charge(subjects, cost(by_name));
         let scope = by_scope.scope(subjects.iter().copied()).map_err(ChargeError::from);
         let scoped = scope.and_then(|scope| scope.try_charge(cost(by_scope)));
-        let text = |answer: Result<_, ChargeError>| answer.map(drop).map_err(|error| format!("{error:#}"));
+        let text = |answer: Result<Admission, ChargeError>| answer.map_err(|error| format!("{error:#}"));
         let (named, scoped) = (text(named), text(scoped));
         assert_eq!(named, scoped, "{subjects:?} {resource} {amount}");
         let usage = |engine: &Engine| {
@@ -143,11 +147,16 @@ fn a_policy_that_is_swapped_in_and_what_is_degraded_hold_at_once() {
     let smaller = policy().limit(Limit::new("user-hour", "user", "tokens", Window::Hour, Cap::Max(5))).build().unwrap();
     pair.both(|engine| engine.set_policy(smaller.clone()));
     assert!(!pair.charge(&["user:1"], "tokens", 6) && pair.charge(&["user:1"], "tokens", 5));
+    assert!(pair.charge(&["user:8"], "tokens", 1) && pair.charge(&["user:8"], "tokens", 1));
     pair.both(|engine| engine.set_degraded(Component::Store, true));
-    let [by_name, _] = &pair.engines;
-    let answer = by_name.try_charge(["user:9"], by_name.resource("tokens").unwrap().of(1));
-    assert!(answer.map_or(true, |admission| admission.is_degraded()), "closed, or it says so");
+    assert!(!pair.charge(&["user:8"], "tokens", 1), "closed by default");
     pair.both(|engine| engine.set_degraded(Component::Store, false));
+    assert!(pair.charge(&["user:8"], "tokens", 1));
+    let opens = FailurePolicy::default().reserve(OnFailure::Open);
+    let open = Pair::set_up(&policy(), |builder| builder.failure_policy(opens));
+    assert!(open.charge(&["user:8"], "tokens", 1));
+    open.both(|engine| engine.set_degraded(Component::Store, true));
+    assert!(open.charge(&["user:8"], "tokens", 1_000), "let through, and flagged as a scope's call");
     // Soft, rolling and first-use budgets, and as many as a scope may have.
     let many = (0..12).fold(policy(), |policy, n| {
         policy.limit(Limit::new(&format!("m{n}"), "user", "tokens", Window::Day, Cap::Max(1_000)))
@@ -217,16 +226,26 @@ fn threads_that_charge_by_name_and_by_scope_share_the_budgets() {
 /// A bounded engine forgets idle subjects, and finds them again, when nobody keeps a scope.
 #[test]
 fn names_do_not_keep_subjects_from_being_evicted() {
-    let (engine, clock) = builder(policy());
-    let engine = engine.max_subjects(1_001).build();
+    let users = Policy::builder().resource("tokens", Unit::Count).limit(Limit::new(
+        "user-day",
+        "user",
+        "tokens",
+        Window::Day,
+        Cap::Max(2),
+    ));
+    let (engine, clock) = builder(users);
+    let engine = engine.max_subjects(1_000).build();
     let tokens = engine.resource("tokens").unwrap();
     for day in 0..3 {
         for user in 0..1_000 {
             let name = format!("user:{day}-{user}");
-            engine.try_charge([&name], tokens.of(0)).unwrap();
-            engine.try_charge([&name], engine.resource("usd").unwrap().of(1)).unwrap();
+            // The first one makes the subject, the second one finds it.
+            for _ in 0..2 {
+                engine.try_charge([&name], tokens.of(1)).unwrap();
+            }
+            assert!(engine.try_charge([&name], tokens.of(1)).is_err(), "{name}");
         }
+        assert_eq!(engine.subjects(), 1_000);
         clock.advance(Duration::from_secs(3 * 24 * 3_600));
     }
-    assert!(engine.subjects() <= 1_001);
 }

@@ -1,9 +1,12 @@
-//! Scopes that are resolved at every call, as hosts do that keep no handles.
+//! Subjects that are named at every call, as hosts do that keep no handles.
 
 use std::cell::LazyCell;
 
 use criterion::Criterion;
 use encumber::{Cap, Engine, Limit, ManualClock, Policy, Resource, Timestamp, Unit, Window};
+use rand::rngs::SmallRng;
+use rand::{RngExt as _, SeedableRng as _};
+use rand_distr::Zipf;
 
 use crate::rig::{PLENTY, is_test};
 
@@ -12,6 +15,14 @@ const DRAWS: usize = 1 << 20;
 
 /// Spreads neighbouring ranks over the subjects: a prime that divides none of their numbers.
 const RANK_STRIDE: usize = 618_033_989;
+
+const SEED: u64 = 0x5eed_0001;
+
+#[derive(Clone, Copy)]
+enum By {
+    Name,
+    Scope,
+}
 
 struct Keyed {
     engine: Engine,
@@ -36,19 +47,21 @@ impl Keyed {
         let keyed = Self { engine, tokens, ids, teams };
         // Charged, so that none is idle and makes room for another.
         for number in 0..subjects {
-            keyed.charge(number, levels);
+            keyed.charge(number, levels, By::Scope);
         }
         keyed
     }
 
-    fn charge(&self, number: usize, levels: bool) {
+    /// Charges a subject that is named at the call, or a scope made for it.
+    fn charge(&self, number: usize, levels: bool, by: By) {
         let Self { engine, tokens, ids, teams } = self;
-        let scope = if levels {
-            engine.scope([&*ids[number], &*teams[number % teams.len()]])
-        } else {
-            engine.scope([&*ids[number]])
-        };
-        scope.unwrap().try_charge(tokens.of(1)).unwrap();
+        let subjects = [&*ids[number], &*teams[number % teams.len()]];
+        let subjects = if levels { &subjects[..] } else { &subjects[..1] };
+        match by {
+            By::Name => engine.try_charge(subjects, tokens.of(1)),
+            By::Scope => engine.scope(subjects.iter().copied()).unwrap().try_charge(tokens.of(1)),
+        }
+        .unwrap();
     }
 }
 
@@ -60,14 +73,16 @@ pub(crate) fn by_key(criterion: &mut Criterion) {
             let mut group = criterion.benchmark_group(format!("by key, {name} subjects, {budgets}"));
             for (distribution, draw) in [("uniform", uniform as fn(usize) -> Vec<u32>), ("zipf", zipf)] {
                 let draws = LazyCell::new(|| draw(keyed.ids.len()));
-                let mut turn = 0;
-                group.bench_function(format!("try_charge, {distribution}"), |b| {
-                    let (keyed, draws) = (&*keyed, &*draws);
-                    b.iter(|| {
-                        turn = (turn + 1) % draws.len();
-                        keyed.charge(draws[turn] as usize, levels);
+                for (by, way) in [(By::Name, "by name"), (By::Scope, "a scope per call")] {
+                    let mut turn = 0;
+                    group.bench_function(format!("try_charge, {way}, {distribution}"), |b| {
+                        let (keyed, draws) = (&*keyed, &*draws);
+                        b.iter(|| {
+                            turn = (turn + 1) % draws.len();
+                            keyed.charge(draws[turn] as usize, levels, by);
+                        });
                     });
-                });
+                }
             }
             group.finish();
         }
@@ -78,30 +93,14 @@ fn draws() -> usize {
     if is_test() { 1_000 } else { DRAWS }
 }
 
-/// A multiplicative generator modulo 2^64; the high half is what is good.
-fn random() -> impl Iterator<Item = u32> {
-    std::iter::successors(Some(0x9E37_79B9_7F4A_7C15_u64), |state| {
-        Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407))
-    })
-    .map(|state| (state >> 32) as u32)
-}
-
 fn uniform(subjects: usize) -> Vec<u32> {
-    random().take(draws()).map(|bits| ((u64::from(bits) * subjects as u64) >> 32) as u32).collect()
+    let mut random = SmallRng::seed_from_u64(SEED);
+    (0..draws()).map(|_| random.random_range(0..subjects as u32)).collect()
 }
 
 /// The subject of rank k in proportion to 1/k, ranks scattered over the subjects.
 fn zipf(subjects: usize) -> Vec<u32> {
-    let mut sum = 0.0;
-    let sums: Vec<f64> = (1..=subjects)
-        .map(|rank| {
-            sum += 1.0 / rank as f64;
-            sum
-        })
-        .collect();
-    let subject = |bits: u32| {
-        let drawn = f64::from(bits) / (f64::from(u32::MAX) + 1.0) * sum;
-        (sums.partition_point(|sum| *sum <= drawn) * RANK_STRIDE % subjects) as u32
-    };
-    random().take(draws()).map(subject).collect()
+    let zipf = Zipf::new(subjects as f64, 1.0).expect("there are subjects");
+    let ranks = SmallRng::seed_from_u64(SEED).sample_iter(zipf).take(draws());
+    ranks.map(|rank: f64| (rank as usize * RANK_STRIDE % subjects) as u32).collect()
 }

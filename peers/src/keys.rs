@@ -2,6 +2,11 @@
 
 use std::fmt::Write as _;
 
+use rand::rngs::SmallRng;
+use rand::seq::SliceRandom as _;
+use rand::{RngExt as _, SeedableRng as _};
+use rand_distr::Zipf;
+
 /// The seed of every order; each thread's is this one plus its number.
 pub(crate) const SEED: u64 = 0x5eed_0001;
 
@@ -35,14 +40,15 @@ pub(crate) struct Calls {
 impl Calls {
     /// Calls of `keys` keys for the thread of this number: by Zipf's law, or all alike.
     pub(crate) fn new(keys: usize, zipf: bool, thread: u64) -> Self {
-        let mut random = Random::new(SEED + thread);
+        let mut random = SmallRng::seed_from_u64(SEED + thread);
         let numbers = shuffled(keys);
-        let weights = zipf.then(|| Zipf::new(keys));
+        let zipf = if zipf { Zipf::new(keys as f64, ZIPF_EXPONENT).ok() } else { None };
         let mut text = String::with_capacity(ORDER * KEY_BYTES);
         for _ in 0..ORDER {
-            let rank = match &weights {
-                Some(weights) => weights.rank(random.unit()),
-                None => random.below(keys as u64) as usize,
+            let rank = match &zipf {
+                // Ranks count from 1.
+                Some(zipf) => random.sample(zipf) as usize - 1,
+                None => random.random_range(0..keys),
             };
             let _ = write!(text, "agent:{:024}", numbers[rank]);
         }
@@ -59,65 +65,9 @@ impl Calls {
 
 /// Which number has which rank, the same for every thread: what is asked often does not stand side by side.
 fn shuffled(keys: usize) -> Vec<usize> {
-    let mut random = Random::new(SEED);
     let mut numbers: Vec<usize> = (0..keys).collect();
-    random.shuffle(&mut numbers);
+    numbers.shuffle(&mut SmallRng::seed_from_u64(SEED));
     numbers
-}
-
-/// Ranks by Zipf's law, from the running sums of their weights.
-struct Zipf {
-    sums: Vec<f64>,
-}
-
-impl Zipf {
-    fn new(ranks: usize) -> Self {
-        let mut sum = 0.0;
-        let weight = |rank: usize| (rank as f64).powf(-ZIPF_EXPONENT);
-        let sums = (1..=ranks).map(|rank| {
-            sum += weight(rank);
-            sum
-        });
-        Self { sums: sums.collect() }
-    }
-
-    /// The rank, from 0, at a point of the unit interval.
-    fn rank(&self, point: f64) -> usize {
-        let last = self.sums.len() - 1;
-        let at = point * self.sums[last];
-        self.sums.partition_point(|sum| *sum <= at).min(last)
-    }
-}
-
-/// A small generator with a long enough period (`SplitMix64`).
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) const fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    /// Any order of the values, all alike.
-    pub(crate) fn shuffle<T>(&mut self, values: &mut [T]) {
-        for last in (1..values.len()).rev() {
-            values.swap(last, self.below(last as u64 + 1) as usize);
-        }
-    }
-
-    fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
-    }
 }
 
 #[cfg(test)]

@@ -6,10 +6,13 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use rand::SeedableRng as _;
+use rand::rngs::SmallRng;
+use rand::seq::SliceRandom as _;
 
 use crate::contender::{Contender, Group, Limits, Plan, Seats, Skipped, Spec};
 use crate::contenders::yardstick;
-use crate::keys::{Calls, Random, SEED, key, write_key};
+use crate::keys::{Calls, SEED, key, write_key};
 
 /// What each budget admits in all while it is timed: more than all rounds ask for, and what 32 bits hold.
 const ROOM: u64 = 1 << 31;
@@ -74,7 +77,7 @@ pub(crate) fn measure(group: Group, specs: &[Spec], cas: &Spec, settings: &Setti
     let mut runners: Vec<(&Spec, Result<Runner>)> =
         specs.iter().map(|spec| (spec, Runner::new(spec, &course, threads))).collect();
     let mut measured = Vec::new();
-    let mut random = Random::new(SEED);
+    let mut random = SmallRng::seed_from_u64(SEED);
     for count in counts {
         cas.calibrate(&words, count, settings.round_time);
         let mut samples: Vec<Samples> = Vec::new();
@@ -84,7 +87,7 @@ pub(crate) fn measure(group: Group, specs: &[Spec], cas: &Spec, settings: &Setti
         }
         let mut order: Vec<usize> = (0..runners.len()).collect();
         for _ in 0..settings.rounds {
-            random.shuffle(&mut order);
+            order.shuffle(&mut random);
             for place in &order {
                 if let (_, Ok(runner)) = &mut runners[*place] {
                     samples[*place].cas_nanos.push(cas.round(&words, count));

@@ -7,7 +7,7 @@ use loom::thread;
 use super::stand::{Ground, TOKENS};
 use super::*;
 use crate::meter::{Forgive, Meter};
-use crate::sync::explore;
+use crate::sync::{explore, looking_by_load};
 use crate::window::Window;
 
 fn seat(meter: &Arc<Meter>, max: u64) -> Seat {
@@ -26,6 +26,12 @@ fn check(preemptions: usize, model: impl Fn(&Arc<Rig>) + Send + Sync + 'static) 
         let meter = || Arc::new(Meter::in_window(&Window::Lifetime, 0));
         model(&Arc::new(Rig { shared: meter(), other: meter(), ground: Ground::at(Timestamp::UNIX_EPOCH) }));
     });
+}
+
+/// Runs `model` with at most three preemptions where first looks are loads, with two where they are swaps.
+fn check_both(model: impl Fn(&Arc<Rig>) + Copy + Send + Sync + 'static) {
+    looking_by_load(|| check(3, model));
+    check(2, model);
 }
 
 fn beside<T: 'static>(rig: &Arc<Rig>, run: impl FnOnce(&Rig) -> T + 'static) -> thread::JoinHandle<T> {
@@ -48,7 +54,7 @@ impl Rig {
 /// call of 5 fits beside everything that goes through, and must be admitted unless the pair went through.
 #[test]
 fn loom_undo_of_a_two_budget_charge_against_a_fitting_single_one() {
-    check(2, |rig| {
+    check_both(|rig| {
         let pair = beside(rig, move |rig| rig.charge(&rig.both(), 6));
         let taker = beside(rig, move |rig| rig.charge(&[seat(&rig.other, 10)], 5));
         let single = rig.charge(&[seat(&rig.shared, 10)], 5);
@@ -127,7 +133,7 @@ fn loom_a_reset_against_a_charge_of_one_budget() {
 /// A call that holds both budgets and commits less: what is held stays, whenever the reset comes.
 #[test]
 fn loom_a_reset_against_a_reservation_and_its_commit() {
-    check(2, |rig| {
+    check_both(|rig| {
         assert!(rig.charge(&rig.both(), 4));
         let other = beside(rig, |rig| {
             let (seats, mut windows, cost) = (rig.both(), Windows::new(), TOKENS.of(6));

@@ -138,6 +138,7 @@ trait Place {
     /// Whether it can refuse.
     fn is_hard(&self) -> bool;
 
+    /// Whether operations on it alone have to be announced.
     fn has_several_words(&self) -> bool;
 
     /// What an operation at `now` would see.

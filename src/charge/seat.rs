@@ -95,15 +95,6 @@ impl Seat {
         }
     }
 
-    /// What an admission in window number `window` may do.
-    #[inline]
-    pub(super) fn gate_in(&self, window: i64) -> Gate {
-        match (self.topped, self.gate) {
-            (Some(topped), Gate::Max(_)) if topped.window == window => Gate::Max(topped.max),
-            (_, gate) => gate,
-        }
-    }
-
     /// Its gate, if that is one and the same at all times, and one word of one layout decides: not topped up, by the clock.
     pub(super) fn plain_gate(&self) -> Option<Gate> {
         (self.is_hard() && self.topped.is_none() && self.meter.follows_clock()).then_some(self.gate)
@@ -114,24 +105,10 @@ impl Seat {
         self.gate != Gate::Open
     }
 
-    /// Whether operations on it alone have to be announced.
-    pub(super) fn has_several_words(&self) -> bool {
-        self.meter.has_several_words()
-    }
-
     /// What an operation at `now` would see.
     #[inline]
     pub(crate) fn peek(&self, now: Timestamp) -> State {
         self.meter.peek_at(&self.slice, now)
-    }
-
-    /// Charges `amount` at `now` if it fits, to be used or held.
-    #[inline]
-    pub(crate) fn admit(&self, now: Timestamp, amount: u64, part: Part) -> Result<State, State> {
-        if self.topped.is_none() {
-            return self.meter.admit_at(&self.slice, now, amount, self.gate, part);
-        }
-        self.meter.admit_in(&self.slice, now, amount, |window| self.gate_in(window))
     }
 
     /// Counts `amount` at `now`, whether it fits or not. An amount of 0 opens the window.
@@ -160,7 +137,7 @@ impl Place for Seat {
 
     #[inline]
     fn has_several_words(&self) -> bool {
-        Self::has_several_words(self)
+        self.meter.has_several_words()
     }
 
     #[inline]
@@ -170,12 +147,18 @@ impl Place for Seat {
 
     #[inline]
     fn gate_in(&self, window: i64) -> Gate {
-        Self::gate_in(self, window)
+        match (self.topped, self.gate) {
+            (Some(topped), Gate::Max(_)) if topped.window == window => Gate::Max(topped.max),
+            (_, gate) => gate,
+        }
     }
 
     #[inline]
     fn admit(&self, now: Timestamp, amount: u64, part: Part) -> Result<State, State> {
-        Self::admit(self, now, amount, part)
+        if self.topped.is_none() {
+            return self.meter.admit_at(&self.slice, now, amount, self.gate, part);
+        }
+        self.meter.admit_in(&self.slice, now, amount, |window| self.gate_in(window))
     }
 
     fn undo(&self, window: i64, amount: u64, part: Part) {

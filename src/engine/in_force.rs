@@ -106,8 +106,8 @@ impl InForce {
         for (resource, _) in &resources {
             declared[resource.index()] = true;
         }
-        let with_own: HashSet<_, _> = policy.named_subjects().cloned().collect();
-        Self { limits, engine, declared: declared.into(), resources, named: with_own, policy }
+        let declared = declared.into();
+        Self { limits, engine, declared, resources, named: policy.named_subjects().cloned().collect(), policy }
     }
 
     /// Whether the policy says something of the subject with this text that it does not say of its kind.

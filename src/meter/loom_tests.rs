@@ -4,7 +4,7 @@ use loom::sync::Arc;
 use loom::thread;
 
 use super::*;
-use crate::sync::explore;
+use crate::sync::{explore, looking_by_load};
 use crate::window::Span;
 
 fn meter() -> Arc<Meter> {
@@ -84,9 +84,10 @@ fn loom_release_against_rollover() {
     });
 }
 
+/// In every order with loads as first looks, and with at most five preemptions with swaps.
 #[test]
 fn loom_late_commit_against_the_hand_over_of_its_window() {
-    explore(5, || {
+    let model = || {
         let meter = meter();
         meter.admit(10, 8, Gate::Max(10)).unwrap();
         let commit = spawn(&meter, |meter| meter.settle(10, 5, 9));
@@ -95,7 +96,9 @@ fn loom_late_commit_against_the_hand_over_of_its_window() {
         commit.join().unwrap();
         other.join().unwrap();
         assert_eq!((meter.charged_in(10), meter.charged_in(11)), (Some(10), Some(1)));
-    });
+    };
+    looking_by_load(|| loom::model(model));
+    explore(5, model);
 }
 
 /// The cap is no part of the word: an admission goes by one of the caps in force during its call.
@@ -137,13 +140,19 @@ fn loom_commit_below_frees_room_for_exactly_one() {
     });
 }
 
+/// A budget whose clock has jumped ahead, from window 10 to 100.
+fn jumped() -> Arc<Meter> {
+    let meter = meter();
+    meter.admit(10, 5, Gate::Max(10)).unwrap();
+    meter.admit(100, 6, Gate::Max(10)).unwrap();
+    meter
+}
+
 /// A clock that jumped ahead has come back, and jumps again meanwhile: the gap that the second jump leaves is recognised as well.
 #[test]
 fn loom_a_window_comes_back_against_a_second_jump() {
     loom::model(|| {
-        let meter = meter();
-        meter.admit(10, 5, Gate::Max(10)).unwrap();
-        meter.admit(100, 6, Gate::Max(10)).unwrap();
+        let meter = jumped();
         let seen = meter.state(10);
         let other = spawn(&meter, |meter| meter.admit(200, 7, Gate::Max(10)).is_ok());
         meter.come_back(seen, 10);
@@ -160,9 +169,7 @@ fn loom_a_window_comes_back_against_a_second_jump() {
 #[test]
 fn loom_a_window_comes_back_against_the_next_one() {
     loom::model(|| {
-        let meter = meter();
-        meter.admit(10, 5, Gate::Max(10)).unwrap();
-        meter.admit(100, 6, Gate::Max(10)).unwrap();
+        let meter = jumped();
         let seen = meter.state(10);
         let other = spawn(&meter, |meter| meter.admit(101, 7, Gate::Max(10)).is_ok());
         meter.come_back(seen, 10);

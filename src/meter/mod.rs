@@ -709,10 +709,10 @@ fn look(word: &AtomicU64) -> u64 {
 }
 
 /// Loom remembers one access of a word, the last. A load would hide from it that the swap that follows races with an earlier load by
-/// another thread, and it would not try the swap first. So here it is a swap that changes nothing.
+/// another thread, and it would not try the swap first. So here it is a swap that changes nothing, unless a model asks for the load.
 #[cfg(loom)]
 fn look(word: &AtomicU64) -> u64 {
-    word.fetch_or(0, Ordering::AcqRel)
+    if crate::sync::looks_by_load() { word.load(Ordering::Acquire) } else { word.fetch_or(0, Ordering::AcqRel) }
 }
 
 #[cfg(all(test, not(loom)))]

@@ -31,7 +31,7 @@ impl Slice {
     #[allow(clippy::inline_always, reason = "measured: a few instructions on the path of every operation")]
     #[inline(always)]
     pub(crate) fn index(&self, at: Timestamp) -> i64 {
-        // Relaxed: see the module.
+        // Relaxed: a hint, checked against the instant below. Any value that `find` ever stored will do.
         let memo = self.memo.load(Ordering::Relaxed) as i64;
         let (origin, length) = self.grid;
         let start = origin.wrapping_add(memo.wrapping_mul(length as i64));

@@ -104,11 +104,9 @@ impl Registry {
         if rules.is_empty() {
             return Ok(Meters::new());
         }
-        if let Some(budgets) = self.subjects.get(subject) {
-            let found: Option<_> = rules.iter().map(|(rule, _)| find(&budgets, *rule)).collect();
-            if let Some(found) = found {
-                return Ok(found);
-            }
+        let mut found = Meters::new();
+        if self.find(subject.as_str(), rules.iter().map(|(rule, _)| *rule), &mut found) {
+            return Ok(found);
         }
         loop {
             if let Some((meters, sweep_due)) = self.make(subject, rules, now) {

@@ -36,7 +36,7 @@ impl Scope {
     /// As [`Scope::try_charge`]. A refusal is about the shares: the first one's fits, the second one's does not.
     pub fn charge_in_order(&self, order: [Resource; 2], amount: u64) -> Result<Receipt, ChargeError> {
         let plan = self.plan()?;
-        let core = &*self.core;
+        let core = &*self.members.core;
         let named = named(order);
         plan.knows(&named)?;
         if let Some(component) = plan.degraded.filter(|_| core.failure_policy.reserve == OnFailure::Closed) {
@@ -91,7 +91,7 @@ impl Scope {
     /// As [`Scope::record`].
     pub fn record_in_order(&self, order: [Resource; 2], amount: u64) -> Result<Receipt, RecordError> {
         let plan = self.plan()?;
-        let core = &*self.core;
+        let core = &*self.members.core;
         plan.knows(&named(order))?;
         if let Some(component) = plan.degraded.filter(|_| core.failure_policy.record == OnFailure::Closed) {
             return Err(RecordError::Degraded(component));
@@ -121,7 +121,7 @@ impl Scope {
         let plan = self.plan()?;
         let asked = resources.iter().fold(Cost::nothing(), |cost, &resource| cost.and(resource, 0));
         plan.knows(&asked)?;
-        let now = self.core.now();
+        let now = self.members.core.now();
         plan.ended(&asked, now)?;
         // A hold of 0 passes while anything is left.
         self.ask(&plan, Ask::Hold(&asked), now)

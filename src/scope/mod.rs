@@ -47,7 +47,6 @@ pub use subjects::Subjects;
 /// within the call; with several, a call that fits is not refused because of an attempt that is itself refused. Each operation reads
 /// the clock once; it is read again, precisely, before a refusal.
 pub struct Scope {
-    core: Arc<Core>,
     /// The engine's, at hand.
     clock: Clock,
     members: InUse,
@@ -63,15 +62,15 @@ impl Scope {
         let members = Arc::new(members);
         let plan = Plan::resolve(&core, &members)?;
         let lease = core.lease();
-        let members = InUse::new(Arc::clone(&core), members);
-        Ok(Self::of(core, lease, members, plan))
+        Ok(Self::of(lease, InUse::new(core, members), plan))
     }
 
-    fn of(core: Arc<Core>, lease: Arc<Lease>, members: InUse, plan: Arc<Plan>) -> Self {
+    fn of(lease: Arc<Lease>, members: InUse, plan: Arc<Plan>) -> Self {
         // The short way passes no gate.
         let is_plain = plan.degraded.is_none() && members.owners.is_empty();
         let short = if is_plain { Short::of(&plan.seats) } else { None };
-        Self { clock: core.clock.clone(), members, short, version: plan.version, plan: Renewed::new(plan), lease, core }
+        let clock = members.core.clock.clone();
+        Self { clock, members, short, version: plan.version, plan: Renewed::new(plan), lease }
     }
 
     /// Asks without taking: is anything left in every hard budget?
@@ -123,8 +122,8 @@ impl Scope {
     pub fn try_charge(&self, cost: Cost) -> Result<Admission, ChargeError> {
         let now = self.clock.now();
         if let Some(short) = &self.short
-            && self.core.live.version() == self.version
-            && short.charge(&cost, now, &self.core.flights)
+            && self.members.core.live.version() == self.version
+            && short.charge(&cost, now, &self.members.core.flights)
         {
             return Ok(Admission::default());
         }
@@ -141,13 +140,13 @@ impl Scope {
     /// many as it may.
     #[inline]
     pub fn reserve(&self, cost: Cost) -> Result<Reservation, ChargeError> {
-        self.reserve_untold(cost).inspect_err(|error| tell_refused(&self.core, error))
+        self.reserve_untold(cost).inspect_err(|error| tell_refused(&self.members.core, error))
     }
 
     /// [`Scope::reserve`] that tells no listener of a refusal.
     #[inline]
     fn reserve_untold(&self, cost: Cost) -> Result<Reservation, ChargeError> {
-        if let Some(ttl) = self.core.hold_ttl {
+        if let Some(ttl) = self.members.core.hold_ttl {
             return self.reserve_for_untold(cost, ttl);
         }
         let plan = self.plan()?;
@@ -179,14 +178,14 @@ impl Scope {
     /// # Errors
     /// As [`Scope::try_charge`], and [`ChargeError::TooManyHolds`] when the engine keeps as many as it may. Nothing is held then.
     pub fn reserve_for(&self, cost: Cost, ttl: Duration) -> Result<Reservation, ChargeError> {
-        self.reserve_for_untold(cost, ttl).inspect_err(|error| tell_refused(&self.core, error))
+        self.reserve_for_untold(cost, ttl).inspect_err(|error| tell_refused(&self.members.core, error))
     }
 
     fn reserve_for_untold(&self, cost: Cost, ttl: Duration) -> Result<Reservation, ChargeError> {
         let plan = self.plan()?;
         // The place first: a hold that cannot be kept is not made.
-        let now = self.core.now_precise();
-        let claim = self.core.claim_unique(now)?;
+        let now = self.members.core.now_precise();
+        let claim = self.members.core.claim_unique(now)?;
         Ok(hold_under(claim, &plan, cost, (now, ttl), Keep::Remember)?.attach())
     }
 
@@ -237,8 +236,8 @@ impl Scope {
         keep: Keep,
     ) -> Result<DetachedHold, ReserveError> {
         let plan = self.plan()?;
-        let now = self.core.now_precise();
-        let claim = match self.core.claim(id, now) {
+        let now = self.members.core.now_precise();
+        let claim = match self.members.core.claim(id, now) {
             Ok(claim) => claim,
             Err(NotClaimed::Full(full)) => return Err(ChargeError::from(full).into()),
             Err(NotClaimed::Taken(hold)) if !hold.is_open() => return Err(ReserveError::Settled),
@@ -246,7 +245,7 @@ impl Scope {
             Err(NotClaimed::Taken(hold)) => return Ok(DetachedHold::new(hold, id.clone(), true)),
         };
         let hold = hold_under(claim, &plan, cost, (now, ttl), keep);
-        Ok(hold.inspect_err(|error| tell_refused(&self.core, error))?)
+        Ok(hold.inspect_err(|error| tell_refused(&self.members.core, error))?)
     }
 
     /// Holds as much of `want` of one resource as fits, at least `min`.
@@ -275,7 +274,7 @@ impl Scope {
             match self.reserve_untold(Cost::of(resource, fits.max(min))) {
                 // Somebody took some of the room meanwhile: ask for what is left now.
                 Err(ChargeError::Refused(_)) if fits > min => {}
-                answer => return answer.inspect_err(|error| tell_refused(&self.core, error)),
+                answer => return answer.inspect_err(|error| tell_refused(&self.members.core, error)),
             }
         }
     }
@@ -290,15 +289,16 @@ impl Scope {
     pub fn record(&self, cost: Cost) -> Result<Receipt, RecordError> {
         let plan = self.plan()?;
         plan.knows(&cost)?;
-        if let Some(component) = plan.degraded.filter(|_| self.core.failure_policy.record == OnFailure::Closed) {
+        if let Some(component) = plan.degraded.filter(|_| self.members.core.failure_policy.record == OnFailure::Closed)
+        {
             return Err(RecordError::Degraded(component));
         }
-        let now = self.core.clock.now();
+        let now = self.members.core.clock.now();
         // Read before the charge: a reset that comes between takes it for one of before, which gives nothing back twice.
-        let resets = self.core.resets.done();
+        let resets = self.members.core.resets.done();
         let mut overages = SmallVec::new();
         let mut windows = charge::unset(plan.seats.len());
-        charge::record(&plan.seats, &*self.core, &cost, now, |seat, window, charged| {
+        charge::record(&plan.seats, &*self.members.core, &cost, now, |seat, window, charged| {
             windows[seat] = window;
             overages.extend(plan.overage(seat, window, charged));
         });
@@ -315,8 +315,8 @@ impl Scope {
     pub fn afford(&self, resource: Resource) -> Result<Cap, RecordError> {
         let plan = self.plan()?;
         plan.knows(&Cost::of(resource, 0))?;
-        let now = self.core.clock.now();
-        self.core.collect_overdue(now);
+        let now = self.members.core.clock.now();
+        self.members.core.collect_overdue(now);
         if plan.ended(&Cost::of(resource, 0), now).is_err() {
             return Ok(Cap::Max(0));
         }
@@ -330,8 +330,8 @@ impl Scope {
     /// When the call cannot be priced, or a kind of the scope is unknown to the policy in force.
     pub fn afford_output(&self, input: &Usage, want: u64) -> Result<u64, AffordError> {
         let plan = self.plan()?;
-        let now = self.core.clock.now();
-        self.core.collect_overdue(now);
+        let now = self.members.core.clock.now();
+        self.members.core.collect_overdue(now);
         let fits = |output: u64| -> Result<bool, CostError> {
             let cost = plan.in_force.cost(&input.worst_case(output), None)?;
             Ok(plan.ended(&cost, now).is_ok()
@@ -361,7 +361,7 @@ impl Scope {
     pub fn usage(&self) -> Result<Vec<BudgetUsage>, ScopeError> {
         let plan = self.plan()?;
         let now = self.clock.now();
-        self.core.collect_overdue(self.clock.sharpened(now));
+        self.members.core.collect_overdue(self.clock.sharpened(now));
         let usage = plan.usage(now, false);
         Ok(usage.into_iter().flatten().collect())
     }
@@ -373,7 +373,7 @@ impl Scope {
     /// When a kind of the scope is unknown to the policy in force.
     pub fn usage_at(&self, at: Timestamp) -> Result<Vec<Option<BudgetUsage>>, ScopeError> {
         let plan = self.plan()?;
-        self.core.collect_overdue(at.min(self.clock.now_precise()));
+        self.members.core.collect_overdue(at.min(self.clock.now_precise()));
         Ok(plan.usage(at, true))
     }
 
@@ -384,8 +384,8 @@ impl Scope {
 
     /// The hold that the engine keeps under `id`, once those have gone whose time has run out.
     pub(crate) fn kept_hold(&self, id: &HoldId) -> Option<DetachedHold> {
-        self.core.collect_overdue(self.core.now_precise());
-        Some(DetachedHold::new(self.core.holds.get(id)?, id.clone(), false))
+        self.members.core.collect_overdue(self.members.core.now_precise());
+        Some(DetachedHold::new(self.members.core.holds.get(id)?, id.clone(), false))
     }
 
     /// The first limit on `resource` that starts fresh now and then, and its window.
@@ -400,8 +400,8 @@ impl Scope {
 
     #[inline]
     pub(crate) fn plan(&self) -> Result<Loan<'_, Plan>, ScopeError> {
-        let version = self.core.live.version();
-        self.plan.get(|plan| plan.version == version, || Plan::resolve(&self.core, &self.members))
+        let version = self.members.core.live.version();
+        self.plan.get(|plan| plan.version == version, || Plan::resolve(&self.members.core, &self.members))
     }
 
     #[inline(never)]
@@ -432,7 +432,7 @@ impl Scope {
     }
 
     pub(crate) fn core(&self) -> &Arc<Core> {
-        &self.core
+        &self.members.core
     }
 
     pub(crate) fn members(&self) -> &Members {
@@ -440,7 +440,7 @@ impl Scope {
     }
 
     fn ask(&self, plan: &Plan, ask: Ask<'_>, now: Timestamp) -> Result<Admission, ChargeError> {
-        let core = &*self.core;
+        let core = &*self.members.core;
         let answer = charge::check(&plan.seats, core, ask, now).map_err(|refused| refused.come_back(&plan.seats, core));
         match (answer, plan.degraded) {
             (_, Some(component)) if core.failure_policy.check == OnFailure::Closed => {
@@ -567,7 +567,7 @@ fn refused_error(plan: &Plan, refused: &Refused) -> ChargeError {
 
 impl Clone for Scope {
     fn clone(&self) -> Self {
-        Self::of(Arc::clone(&self.core), Arc::clone(&self.lease), self.members.clone(), self.plan.newest())
+        Self::of(Arc::clone(&self.lease), self.members.clone(), self.plan.newest())
     }
 }
 

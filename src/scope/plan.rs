@@ -79,7 +79,7 @@ impl Drop for Members {
 /// Members that a scope is on: each scope counts as a user of their owners.
 #[derive(Debug)]
 pub(super) struct InUse {
-    core: Arc<Core>,
+    pub(super) core: Arc<Core>,
     members: Arc<Members>,
 }
 

@@ -1,23 +1,22 @@
 //! Which subject a call is for, and what it does: cheap enough to stand beside operations of a few nanoseconds.
 
+use rand::rngs::SmallRng;
+use rand::{Rng as _, SeedableRng as _};
+
 use super::settings::{Distribution, Mix, Operation};
 
-/// `SplitMix64`: one multiplication chain for each number, and any seed is a good one.
-pub(super) struct Random(u64);
+/// A fast generator.
+pub(super) struct Random(SmallRng);
 
 impl Random {
     /// The stream of one thread.
     pub(super) fn new(seed: u64, thread: u64) -> Self {
-        let mut random = Self(seed);
-        Self(random.next() ^ thread.wrapping_mul(0xA076_1D64_78BD_642F))
+        let mut seeds = SmallRng::seed_from_u64(seed);
+        Self(SmallRng::seed_from_u64(seeds.next_u64() ^ thread))
     }
 
     pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+        self.0.next_u64()
     }
 }
 
