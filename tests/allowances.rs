@@ -13,6 +13,7 @@ const TTL: Duration = Duration::from_secs(60);
 
 struct Rig {
     clock: ManualClock,
+    policy: Policy,
     engine: Engine,
     usd: Resource,
     tokens: Resource,
@@ -30,9 +31,9 @@ fn rig() -> Rig {
         .limit(Limit::new("agent", "agent", "usd", Window::Day, Cap::Max(1_000)))
         .build()
         .unwrap();
-    let engine = Engine::builder(policy).clock(&clock).build();
+    let engine = Engine::builder(policy.clone()).clock(&clock).build();
     let (usd, tokens) = (engine.resource("usd").unwrap(), engine.resource("tokens").unwrap());
-    Rig { clock, engine, usd, tokens }
+    Rig { clock, policy, engine, usd, tokens }
 }
 
 impl Rig {
@@ -355,6 +356,66 @@ fn a_policy_that_is_swapped_in_leaves_the_parents_budgets_covered() {
     scope.try_charge(rig.usd.of(50)).unwrap();
     drop((scope, allowance));
     assert_eq!(rig.parent(), (50, 0));
+}
+
+/// A hold that was extended in a resource which only a later policy has is shared out in that, too, and nothing of it is lost.
+#[test]
+fn a_resource_that_a_later_policy_brought_is_shared_out_as_well() {
+    let rig = rig();
+    let later = Policy::builder()
+        .resource("usd", Unit::Usd)
+        .resource("calls", Unit::Count)
+        .limit(Limit::new("all", "global", "usd", Window::Day, Cap::Max(10_000)))
+        .limit(Limit::new("user", "user", "usd", Window::Day, Cap::Max(10_000)))
+        .limit(Limit::new("calls", "user", "calls", Window::Day, Cap::Max(100)))
+        .kind("agent")
+        .build()
+        .unwrap();
+    for (charged, over) in [(3, 0), (3, 9)] {
+        let hold = rig.user().reserve(rig.usd.of(500)).unwrap();
+        rig.engine.set_policy(later.clone());
+        let calls = rig.engine.resource("calls").unwrap();
+        hold.try_extend(calls.of(8)).unwrap();
+        let allowance = hold.into_allowance().unwrap();
+        let parent = || {
+            let usage = rig.user().usage().unwrap();
+            let calls = usage.iter().find(|budget| &*budget.limit == "calls").unwrap();
+            (calls.used, calls.held)
+        };
+        let before = parent().0;
+        assert_eq!(allowance.usage().iter().map(|budget| budget.cap).collect::<Vec<_>>(), [500, 8].map(Cap::Max));
+        let scope = allowance.scope(["agent:a"]).unwrap();
+        assert!(scope.try_charge(calls.of(9)).is_err());
+        scope.try_charge(calls.of(charged)).unwrap();
+        assert_eq!(parent(), (before, 8));
+        scope.record(calls.of(over)).unwrap();
+        assert_eq!(parent(), (before, 8.max(charged + over)), "what goes over is passed on");
+        allowance.end();
+        assert_eq!(parent(), (before + charged + over, 0));
+        assert_eq!(rig.parent(), (0, 0));
+        rig.engine.set_policy(rig.policy.clone());
+    }
+}
+
+/// The later policy does not limit what the first part holds: what is above is charged where it is counted.
+#[test]
+fn an_actual_above_a_hold_of_two_policies_is_charged_where_it_is_counted() {
+    let rig = rig();
+    let hold = rig.user().reserve(rig.usd.of(500)).unwrap();
+    let later = Policy::builder().resource("usd", Unit::Usd).resource("calls", Unit::Count).limit(Limit::new(
+        "calls",
+        "user",
+        "calls",
+        Window::Day,
+        Cap::Max(100),
+    ));
+    rig.engine.set_policy(later.build().unwrap());
+    let calls = rig.engine.resource("calls").unwrap();
+    hold.try_extend(calls.of(8)).unwrap();
+    hold.commit(rig.usd.of(800).and(calls, 20)).unwrap();
+    assert_eq!(rig.user().usage().unwrap()[0].used, 20);
+    rig.engine.set_policy(rig.policy.clone());
+    assert_eq!(rig.parent(), (800, 0));
 }
 
 #[test]

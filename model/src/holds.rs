@@ -549,13 +549,15 @@ fn at_least(mut totals: Amounts, observed: &Amounts) -> Amounts {
     totals
 }
 
-/// How a total falls to the parts, in the order of their making: each takes of a resource what it holds itself, the last takes the rest.
+/// How a total falls to the parts, in the order of their making: each takes of a resource what it holds itself, and the last one with a budget of
+/// it takes what is above.
 fn shared(parts: &[Part], totals: &Amounts) -> Vec<Amounts> {
     let mut rest = totals.clone();
-    let mut shares = Vec::new();
-    for (place, part) in parts.iter().enumerate() {
-        let is_last = place + 1 == parts.len();
-        shares.push(if is_last { rest.clone() } else { take_up_to(&mut rest, &part.amounts) });
+    let mut shares: Vec<Amounts> = parts.iter().map(|part| take_up_to(&mut rest, &part.amounts)).collect();
+    for (resource, amount) in rest {
+        let counts = |part: &Part| part.budgets.iter().any(|(bound, _)| bound.key.resource == resource);
+        let last = parts.iter().rposition(counts).unwrap_or(parts.len() - 1);
+        *shares[last].entry(resource).or_default() += amount;
     }
     shares
 }

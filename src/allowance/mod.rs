@@ -309,12 +309,11 @@ impl Drop for Allowance {
 
 /// A budget for each of `resources`.
 fn budgets(parent: &Hold, subject: &Subject, resources: &[Resource]) -> Vec<Carried> {
-    let (plan, held) = (parent.plan(), parent.held());
+    let held = parent.held();
     let budget = |&resource: &Resource| {
-        let seat = plan.seats.iter().find(|seat| seat.resource == resource);
-        let called = seat.map(|seat| (&*seat.label.resource, seat.label.unit)).or(plan.in_force.name(resource))?;
+        let (name, unit) = parent.called(resource)?;
         let cap = Cap::Max(held.amount(resource).unwrap_or(0).min(Window::Lifetime.cap_max()));
-        Some(Carried::new(&format!("allowance.{}", called.0), subject, (resource, called.0, called.1), cap))
+        Some(Carried::new(&format!("allowance.{name}"), subject, (resource, &*name, unit), cap))
     };
     resources.iter().filter_map(budget).collect()
 }

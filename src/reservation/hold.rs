@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 use super::Actual;
 use super::error::{ExtendError, SettleError, SplitError};
 use super::parts::{Before, Overages, Part, Share, each_once, each_share};
-use crate::amount::Cost;
+use crate::amount::{Cost, Resource, Unit};
 use crate::charge::{Windows, copied};
 use crate::cost::{CostError, Usage};
 use crate::holds::HoldId;
@@ -223,11 +223,11 @@ impl Hold {
                 continue;
             }
             part.cost = part.cost.less(&share);
-            taken.push(Part { plan: Arc::clone(&part.plan), cost: share, windows: part.windows.clone() });
+            taken.push(part.beside(share));
         }
         let share = rest.take_up_to(&self.first.cost.less(&grown.given));
         grown.given.add_all(&share);
-        let first = Part { plan: Arc::clone(&self.first.plan), cost: share, windows: self.first.windows.clone() };
+        let first = self.first.beside(share);
         let grown = Grown { extensions: taken, ..Grown::default() };
         Ok(Self::of(first, Some(Box::new(grown)), before & DISPATCHED | GROWN, Admission::default()))
     }
@@ -382,12 +382,12 @@ impl Hold {
     }
 
     /// Brings what is held to `wanted`, of the resources that it names: what is missing is held without being asked for, in the windows of the
-    /// first part, and may carry budgets past their max; what is too much is given back. For a hold that nobody else settles.
+    /// first part that has budgets of it, and may carry budgets past their max; what is too much is given back. For a hold that nobody else settles.
     pub(crate) fn bring_to(&self, at: Timestamp, wanted: &Cost) {
         let held = self.held();
         let missing = wanted.less(&held);
         if !missing.is_zero() {
-            self.grow(at, missing);
+            self.grow(at, &missing);
         }
         let surplus = held.less(wanted);
         if !surplus.is_zero() {
@@ -396,17 +396,32 @@ impl Hold {
         }
     }
 
-    fn grow(&self, at: Timestamp, cost: Cost) {
-        let first = &self.first;
-        let part = Part { plan: Arc::clone(&first.plan), cost, windows: first.windows.clone() };
-        let mut grown = self.grown.lock();
+    fn grow(&self, at: Timestamp, cost: &Cost) {
+        let mut locked = self.grown.lock();
         self.state.fetch_or(GROWN, Ordering::AcqRel);
-        let flight = part.plan.flight();
-        part.grow(at);
+        let grown = locked.get_or_insert_default();
+        let flight = self.first.plan.flight();
+        for (resource, amount) in cost.iter().filter(|(_, amount)| *amount > 0) {
+            let mut parts = std::iter::once(&self.first).chain(&grown.extensions);
+            let part = parts.find(|part| part.counts(resource)).unwrap_or(&self.first).beside(resource.of(amount));
+            part.grow(at);
+            grown.extend(part);
+        }
         drop(flight);
-        grown.get_or_insert_default().extend(part);
-        drop(grown);
-        first.plan.tell(Gate::touch, at);
+        drop(locked);
+        self.first.plan.tell(Gate::touch, at);
+    }
+
+    /// What a resource of one of its budgets is called, and its unit.
+    pub(crate) fn called(&self, resource: Resource) -> Option<(Box<str>, Unit)> {
+        let grown = self.grown.lock();
+        let extensions = grown.iter().flat_map(|grown| &grown.extensions);
+        let mut plans = std::iter::once(&self.first).chain(extensions).map(|part| &part.plan);
+        plans.find_map(|plan| {
+            let seat = plan.seats.iter().find(|seat| seat.resource == resource);
+            let label = seat.map(|seat| (&*seat.label.resource, seat.label.unit));
+            label.or(plan.in_force.name(resource)).map(|(name, unit)| (name.into(), unit))
+        })
     }
 
     /// Brings what a committed hold charged from `before` to `after`.

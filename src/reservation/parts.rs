@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::amount::Cost;
-use crate::charge::Windows;
+use crate::amount::{Cost, Resource};
+use crate::charge::{Windows, copied};
 use crate::meter::Settled;
 use crate::report::Overage;
 use crate::scope::Plan;
@@ -62,9 +62,10 @@ impl Part {
             if let Some(charged) = charged {
                 seat.tell_counted(&*self.plan.core, at, (window, charged), to.saturating_sub(from));
             }
-            let overage = charged.and_then(|charged| self.plan.overage(index, window, charged));
+            let number = seat.meter.now_numbered(window);
+            let overage = charged.and_then(|charged| self.plan.overage(index, number, charged));
             // A later part may have given the window room again. A rolling budget counts all parts together.
-            let place = (seat.window, if seat.meter.has_several_words() { 0 } else { window });
+            let place = (seat.window, if seat.meter.has_several_words() { 0 } else { number });
             overages.retain(|earlier| !(self.plan.is_about(index, &earlier.1) && earlier.0 == place));
             overages.extend(overage.map(|overage| (place, overage)));
         }
@@ -73,6 +74,16 @@ impl Part {
 }
 
 impl Part {
+    /// Whether it has budgets of the resource.
+    pub(super) fn counts(&self, resource: Resource) -> bool {
+        self.plan.seats.iter().any(|seat| seat.resource == resource)
+    }
+
+    /// Another one in the same budgets and windows.
+    pub(super) fn beside(&self, cost: Cost) -> Self {
+        Self { plan: Arc::clone(&self.plan), cost, windows: copied(&self.windows) }
+    }
+
     /// Charges what it is to hold, whether it fits or not.
     pub(super) fn grow(&self, at: Timestamp) {
         for (seat, &window) in self.plan.seats.iter().zip(&self.windows) {
@@ -104,21 +115,27 @@ pub(super) enum Before<'a> {
     Charged(&'a Cost, u64),
 }
 
-/// Shares out totals among the parts, each total on its own: each part takes up to what it holds, the last one takes the rest.
+/// Shares out totals among the parts, each total on its own: each part takes up to what it holds. What is above falls, resource by resource, to
+/// the last one that has budgets of it: they may be of different policies.
 pub(super) fn each_share<'a, const N: usize>(
     shares: &[Share<'a>],
     totals: [&Cost; N],
     mut act: impl FnMut(Share<'a>, [&Cost; N]),
 ) {
-    let Some((&last, earlier)) = shares.split_last() else { return };
     // Nearly always there is one part, and nothing to share out.
-    if earlier.is_empty() {
-        return act(last, totals);
+    if let [only] = shares {
+        return act(*only, totals);
     }
     let mut rests = totals.map(Cost::clone);
-    for &share in earlier {
-        let taken = rests.each_mut().map(|rest| rest.take_up_to(share.held));
-        act(share, taken.each_ref());
+    let take = |share: &Share<'_>| rests.each_mut().map(|rest| rest.take_up_to(share.held));
+    let mut costs: SmallVec<[[Cost; N]; 4]> = shares.iter().map(take).collect();
+    for (total, rest) in rests.iter().enumerate() {
+        for (resource, amount) in rest.iter() {
+            let last = shares.iter().rposition(|share| share.part.counts(resource)).unwrap_or(shares.len() - 1);
+            costs[last][total].add(resource, amount);
+        }
     }
-    act(last, rests.each_ref());
+    for (share, costs) in shares.iter().zip(&costs) {
+        act(*share, costs.each_ref());
+    }
 }

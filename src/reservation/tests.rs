@@ -364,3 +364,18 @@ fn with_the_last_engine_and_scope_everything_goes_that_is_kept_under_ids() {
     drop(child);
     assert!(core.upgrade().is_none());
 }
+
+/// Found by engine against model: the first part's window was renumbered, so its count was told before the second one made room in it.
+#[test]
+fn an_overage_is_told_as_it_stands_when_a_window_was_renumbered() {
+    let rig = rig(Window::Day);
+    let hold = rig.scope.reserve(rig.tokens.of(700)).unwrap();
+    rig.clock.set("2026-02-01T19:00:00Z".parse().unwrap());
+    assert!(rig.scope.reserve(rig.tokens.of(400)).is_err(), "and the window of the 4th becomes that of the 2nd");
+    rig.clock.set("2026-02-03T00:00:00Z".parse().unwrap());
+    rig.scope.try_charge(rig.tokens.of(400)).unwrap();
+    hold.try_extend(rig.tokens.of(500)).unwrap();
+    assert_eq!(rig.scope.record(rig.tokens.of(200)).unwrap().overages()[0].above, 100);
+    let receipt = hold.commit(rig.tokens.of(0)).unwrap();
+    assert_eq!((rig.used_and_held().0, receipt.overages()), (600, &[][..]));
+}
