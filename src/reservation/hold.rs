@@ -218,8 +218,9 @@ impl Hold {
         let mut taken = Vec::new();
         // The newest first: what was admitted last is given away first.
         for part in grown.extensions.iter_mut().rev() {
-            let share = rest.take_up_to(&part.cost);
-            if share.is_zero() {
+            let mut share = rest.take_up_to(&part.cost);
+            share.items.retain(|(_, amount)| *amount > 0);
+            if share.items.is_empty() {
                 continue;
             }
             part.cost = part.cost.less(&share);

@@ -269,6 +269,21 @@ fn what_is_split_off_and_what_stays_are_what_was_held() {
 }
 
 #[test]
+fn a_part_split_off_is_the_same_however_the_extensions_came() {
+    let rig = rig(Window::Day);
+    let more = [rig.tokens.of(100), rig.calls.of(1)];
+    let (one, two) = (rig.scope.reserve(Cost::nothing()).unwrap(), rig.scope.reserve(Cost::nothing()).unwrap());
+    one.try_extend(more[0].clone().and(rig.calls, 1)).unwrap();
+    for cost in more {
+        two.try_extend(cost).unwrap();
+    }
+    for hold in [one, two] {
+        let part = hold.split(rig.tokens.of(40).and(rig.calls, 0)).unwrap();
+        assert_eq!(part.held(), rig.tokens.of(40));
+    }
+}
+
+#[test]
 fn a_refund_is_made_in_the_receipts_own_window() {
     let rig = rig(Window::Day);
     let receipt = rig.scope.record(rig.tokens.of(300)).unwrap();
