@@ -235,13 +235,16 @@ impl Model {
         }
         let mut parts = Vec::new();
         for (place, part) in found.parts.iter_mut().enumerate().rev() {
-            let share = take_up_to(&mut rest, &part.amounts);
+            let mut share = take_up_to(&mut rest, &part.amounts);
             for (resource, amount) in &share {
                 *part.amounts.entry(resource.clone()).or_default() -= amount;
             }
             if place == 0 {
                 parts.insert(0, Part { amounts: share, ..part.clone() });
-            } else if share.values().any(|amount| *amount > 0) {
+                continue;
+            }
+            share = nonzero(&share);
+            if !share.is_empty() {
                 parts.push(Part { amounts: share, ..part.clone() });
             }
         }

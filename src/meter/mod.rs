@@ -641,7 +641,10 @@ impl Meter {
     /// Whether it was made in window `window`, not charged since, and told where the last gap is: see [`Meter::after`].
     fn was_made_in(&self, window: i64, amount: u64) -> bool {
         let number = |word: &AtomicU64| self.layout.unpack(word.load(Ordering::Acquire), window).window;
-        amount == 0 && number(&self.ended) == window && number(&self.landed) != window
+        // One that was charged may have given this window up and come to it again: what ended stands there then, what was returned does not.
+        amount == 0
+            && [&self.ended, &self.returned].into_iter().all(|word| number(word) == window)
+            && number(&self.landed) != window
     }
 
     fn ended_in(&self, window: i64) -> Option<u64> {

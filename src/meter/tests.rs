@@ -71,6 +71,19 @@ fn a_clock_that_was_ahead_for_several_windows_is_recognised_all_the_same() {
 /// Found by comparing replays of traces that go back in time with an independent computation: windows that had been used up in good order
 /// were granted a second time.
 #[test]
+fn a_gap_after_a_window_that_was_given_up_and_entered_again_is_one() {
+    let meter = meter();
+    let max = Gate::Max(100);
+    for window in [10, 11] {
+        meter.admit(window, 1, max).unwrap();
+    }
+    assert_eq!(meter.come_back(meter.state(8), 8), 9, "10, in which something was charged, is given up");
+    meter.admit(10, 0, max).unwrap();
+    meter.admit(12, 1, max).unwrap();
+    assert_eq!(meter.come_back(meter.state(9), 9), 11, "the clock jumped over 11");
+}
+
+#[test]
 fn a_clock_that_is_set_back_within_windows_that_were_granted_grants_nothing_again() {
     let meter = meter();
     for window in 10..15 {
