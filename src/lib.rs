@@ -177,6 +177,7 @@ pub use engine::{
 };
 pub use event::{BudgetName, Event, EventKind, Events, Standing};
 pub use holds::{HoldId, HoldIdError};
+pub use meter::Striping;
 pub use policy::{
     Enforcement, GroupChoice, Guard, Limit, PaidReset, Policy, PolicyBuilder, PolicyCause, PolicyError, Source, Warn,
 };

@@ -18,11 +18,15 @@ pub(crate) use std::thread::yield_now;
 
 /// A lock that is held while atomics are used: loom has to know it.
 #[cfg(not(loom))]
-pub(crate) use parking_lot::Mutex;
+pub(crate) use parking_lot::{Mutex, MutexGuard};
 
 /// As `parking_lot::Mutex`, for loom.
 #[cfg(loom)]
+#[derive(Debug)]
 pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+
+#[cfg(loom)]
+pub(crate) use loom::sync::MutexGuard;
 
 #[cfg(loom)]
 impl<T> Mutex<T> {
@@ -30,8 +34,12 @@ impl<T> Mutex<T> {
         Self(loom::sync::Mutex::new(value))
     }
 
-    pub(crate) fn lock(&self) -> loom::sync::MutexGuard<'_, T> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().expect("loom's locks are not poisoned")
+    }
+
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        self.0.try_lock().ok()
     }
 }
 
@@ -75,8 +83,35 @@ pub(crate) fn thread_index() -> usize {
 }
 
 #[cfg(loom)]
+loom::thread_local!(static INDEX: std::cell::Cell<usize> = std::cell::Cell::new(0));
+
+/// 0, unless a model gave the thread another number.
+#[cfg(loom)]
 pub(crate) fn thread_index() -> usize {
-    0
+    INDEX.with(std::cell::Cell::get)
+}
+
+/// Gives the calling thread of a model a number.
+#[cfg(all(test, loom))]
+pub(crate) fn number_thread(index: usize) {
+    INDEX.with(|number| number.set(index));
+}
+
+/// How many stripes are worth having: as many as threads run at once, with some to spare, since threads may share one.
+#[cfg(not(any(loom, encumber_striped)))]
+pub(crate) fn stripes_count() -> usize {
+    use std::sync::OnceLock;
+    static COUNT: OnceLock<usize> = OnceLock::new();
+    *COUNT.get_or_init(|| {
+        let cores = std::thread::available_parallelism().map_or(4, std::num::NonZero::get);
+        (2 * cores).next_power_of_two().clamp(8, 64)
+    })
+}
+
+/// As few as there can be.
+#[cfg(any(loom, encumber_striped))]
+pub(crate) const fn stripes_count() -> usize {
+    2
 }
 
 /// A number that no other call in this process gets. Threads take them in blocks, so that they do not share a line.

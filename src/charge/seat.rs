@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Place;
 use crate::amount::{Cap, Resource, Unit};
 use crate::grants::raised;
-use crate::meter::{Gate, Meter, Part, Slice, State};
+use crate::meter::{Gate, Meter, Part, Slice, State, Striping};
 use crate::policy::{Enforcement, Warn};
 use crate::subject::Subject;
 use crate::time::Timestamp;
@@ -35,6 +35,7 @@ pub(crate) struct Seat {
     topped: Option<Topped>,
     /// The least charged amount that is worth telling; none is when nobody listens.
     pub(super) mark: u64,
+    pub(super) striping: Striping,
 }
 
 /// A cap that is higher in one window.
@@ -68,7 +69,13 @@ impl Seat {
             gate,
             topped: None,
             mark: u64::MAX,
+            striping: Striping::Off,
         }
+    }
+
+    /// With stripes when these say so.
+    pub(crate) fn striped(self, striping: Striping) -> Self {
+        Self { striping, ..self }
     }
 
     /// The same for a listener, if there is one.
@@ -141,6 +148,10 @@ impl Place for Seat {
     }
 
     #[inline]
+    fn glance(&self, now: Timestamp) -> State {
+        self.meter.glance_at(&self.slice, now)
+    }
+
     fn peek(&self, now: Timestamp) -> State {
         Self::peek(self, now)
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{Ask, Flights, Place, Reached, SEATS_INLINE, Seat, charge_hard, look, unset};
 use crate::amount::{Cost, Resource};
-use crate::meter::{Gate, Layout, Meter, Part, Slice, State};
+use crate::meter::{Gate, Layout, Meter, Part, Slice, State, Striping};
 use crate::time::Timestamp;
 
 /// The short way to charge a scope.
@@ -32,6 +32,7 @@ pub(crate) struct Measure {
     slice: Slice,
     resource: Resource,
     gate: Gate,
+    striping: Striping,
 }
 
 impl Short {
@@ -106,6 +107,7 @@ impl Measure {
                 Gate::Max(max) => Gate::Max(max.min(seat.mark.saturating_sub(1))),
                 Gate::Open => Gate::Open,
             },
+            striping: seat.striping,
         })
     }
 }
@@ -140,8 +142,12 @@ impl<A: Borrow<Meter>, M: Borrow<Measure>> Place for Quick<A, M> {
     }
 
     #[inline]
+    fn glance(&self, now: Timestamp) -> State {
+        self.meter.borrow().glance(self.measure.borrow().slice.index(now))
+    }
+
     fn peek(&self, now: Timestamp) -> State {
-        self.meter.borrow().peek(self.measure.borrow().slice.index(now))
+        self.meter.borrow().peek_at(&self.measure.borrow().slice, now)
     }
 
     #[inline]
@@ -152,8 +158,8 @@ impl<A: Borrow<Meter>, M: Borrow<Measure>> Place for Quick<A, M> {
     #[allow(clippy::inline_always, reason = "as `Short::charge`")]
     #[inline(always)]
     fn admit(&self, now: Timestamp, amount: u64, _: Part) -> Result<State, State> {
-        let Measure { layout, slice, gate, .. } = self.measure.borrow();
-        self.meter.borrow().admit_as(*layout, slice.index(now), amount, *gate)
+        let Measure { layout, slice, gate, striping, .. } = self.measure.borrow();
+        self.meter.borrow().admit_quickly(*layout, slice.index(now), amount, *gate, *striping)
     }
 
     fn undo(&self, window: i64, amount: u64, part: Part) {

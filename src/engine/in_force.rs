@@ -8,7 +8,7 @@ use ahash::RandomState;
 use crate::amount::{Cap, Cost, Resource, Unit};
 use crate::charge::{Label, Seat};
 use crate::cost::{CostError, Usage};
-use crate::meter::Meter;
+use crate::meter::{Meter, Striping};
 use crate::policy::{Enforcement, Limit, Policy};
 use crate::registry::Rule;
 use crate::subject::Subject;
@@ -58,12 +58,14 @@ pub(crate) struct LimitInForce {
     pub(crate) label: Arc<Label>,
     pub(crate) resource: Resource,
     pub(crate) rule: Rule,
+    striping: Striping,
 }
 
 impl LimitInForce {
     /// The place of its budget of `subject`, under these limits.
     pub(crate) fn seat(&self, meter: Arc<Meter>, subject: &Subject, limits: (Cap, Enforcement)) -> Seat {
-        Seat::new(meter, (Arc::clone(&self.label), subject.clone()), self.resource, self.rule.1, limits)
+        let called = (Arc::clone(&self.label), subject.clone());
+        Seat::new(meter, called, self.resource, self.rule.1, limits).striped(self.striping)
     }
 }
 
@@ -78,7 +80,7 @@ enum Costing {
 }
 
 impl InForce {
-    pub(super) fn new(policy: Policy, engine: u32, names: &mut Names) -> Self {
+    pub(super) fn new(policy: Policy, (engine, striping): (u32, Striping), names: &mut Names) -> Self {
         let costing = |name: &str, unit| match (unit, name) {
             (Unit::Usd, _) => Costing::Priced,
             (Unit::Count, "tokens") => Costing::Weighed,
@@ -99,7 +101,12 @@ impl InForce {
                     unit: policy.unit(limit.resource()).unwrap_or(Unit::Count),
                     warn: limit.warnings().into(),
                 };
-                LimitInForce { label: Arc::new(label), resource, rule: names.rule(limit, resource) }
+                let striping = match limit.is_striped() {
+                    None => striping,
+                    Some(true) => Striping::Always,
+                    Some(false) => Striping::Off,
+                };
+                LimitInForce { label: Arc::new(label), resource, rule: names.rule(limit, resource), striping }
             })
             .collect();
         let mut declared = vec![false; names.resources.len()];

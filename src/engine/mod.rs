@@ -15,6 +15,7 @@ use crate::event::{BudgetName, Event, EventKind, Events, Standing};
 use crate::grants::Grants;
 use crate::holds::{Claim, Full, HoldId, Holds, NotClaimed};
 use crate::live::{Derived, Live};
+use crate::meter::Striping;
 use crate::policy::{Policy, Source};
 use crate::registry::Registry;
 use crate::report::Receipt;
@@ -110,6 +111,8 @@ pub(crate) struct Core {
     leased: Mutex<Weak<Lease>>,
     /// For charging by name.
     kinds: Derived<by_name::Kinds>,
+    /// Of limits that do not say it.
+    striping: Striping,
     /// Only used when a policy is put in force, or a budget is made that no policy names.
     names: Mutex<Names>,
 }
@@ -242,6 +245,7 @@ pub struct EngineBuilder {
     refund_within: Duration,
     failure_policy: FailurePolicy,
     events: Option<Events>,
+    striping: Striping,
 }
 
 impl EngineBuilder {
@@ -311,6 +315,28 @@ impl EngineBuilder {
         self
     }
 
+    /// When threads that charge one budget take shares of its room for themselves, for limits that do not say so by
+    /// [`Limit::striped`](crate::Limit::striped): once they get in each other's way, without this. It changes how fast they are, and nothing else.
+    ///
+    /// ```
+    /// # use encumber::{Cap, Engine, Limit, Policy, Striping, Unit, Window};
+    /// # let policy = Policy::builder().resource("tokens", Unit::Count)
+    /// #     .limit(Limit::new("all-day", "global", "tokens", Window::Day, Cap::Max(1_000_000))).build()?;
+    /// let engine = Engine::builder(policy).striping(Striping::Always).build();
+    /// let (tokens, all) = (engine.resource("tokens")?, engine.scope(["global"])?);
+    /// std::thread::scope(|threads| {
+    ///     for _ in 0..4 {
+    ///         threads.spawn(|| (0..1_000).for_each(|_| drop(all.try_charge(tokens.of(1)))));
+    ///     }
+    /// });
+    /// assert_eq!(all.usage()?[0].used, 4_000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn striping(mut self, striping: Striping) -> Self {
+        self.striping = striping;
+        self
+    }
+
     /// The engine.
     pub fn build(self) -> Engine {
         let id = next_number();
@@ -318,7 +344,7 @@ impl EngineBuilder {
         let core = Core {
             id,
             clock: self.clock,
-            live: Live::new(InForce::new(self.policy, id, &mut names)),
+            live: Live::new(InForce::new(self.policy, (id, self.striping), &mut names)),
             registry: Registry::new(self.subjects_max),
             flights: Flights::new(),
             holds: Holds::new(self.holds_max, self.remember_settled),
@@ -333,6 +359,7 @@ impl EngineBuilder {
             events: self.events,
             leased: Mutex::new(Weak::new()),
             kinds: Derived::new(),
+            striping: self.striping,
             names: Mutex::new(names),
         };
         let core = Arc::new(core);
@@ -358,6 +385,7 @@ impl Engine {
             refund_within: REFUND_WITHIN,
             failure_policy: FailurePolicy::default(),
             events: None,
+            striping: Striping::default(),
         }
     }
 
@@ -504,7 +532,7 @@ impl Engine {
     pub fn set_policy(&self, policy: Policy) {
         let limits = policy.limits().len();
         let mut names = self.core.names.lock();
-        self.core.live.install(InForce::new(policy, self.core.id, &mut names));
+        self.core.live.install(InForce::new(policy, (self.core.id, self.core.striping), &mut names));
         drop(names);
         self.core.emit(self.core.now(), || EventKind::PolicyChanged { limits });
     }

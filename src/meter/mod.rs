@@ -15,12 +15,18 @@
 //!
 //! **Which window is it.** On a calendar or a grid the clock says it. A window from first use is numbered by use ([`first_use`]), and counts in
 //! the same words. A rolling window has no end, and words of its own ([`rolling`]).
+//!
+//! **Shared by many threads.** Threads may take room out of the word into stripes, and charge it there ([`stripes`]). The word counts that room as
+//! charged: [`Meter::glance_at`] says what it says, every other reader finds it without.
 
 mod first_use;
 mod rolling;
 pub(crate) mod rule;
 mod slice;
+mod stripes;
 mod word;
+
+use std::sync::OnceLock;
 
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering, spin_loop};
 use crate::time::{MICROS_PER_DAY, Timestamp};
@@ -30,6 +36,8 @@ pub(crate) use rolling::Part;
 use rolling::Rolling;
 pub(crate) use rule::{Forgive, Gate};
 pub(crate) use slice::Slice;
+pub(crate) use stripes::Calm;
+use stripes::{Share, Stripes};
 pub(crate) use word::{Layout, State};
 
 const MICROS_PER_YEAR: i64 = 365 * MICROS_PER_DAY;
@@ -60,9 +68,33 @@ pub(crate) struct Meter {
     undone: AtomicU32,
     /// 1 once a scope has this budget together with another one that can refuse: from then on its charges may be undone.
     joined: AtomicU8,
+    /// Room that threads took, once that is worth it. Only of a budget whose windows follow the clock.
+    stripes: OnceLock<Box<Stripes>>,
+    /// Races lost by those who charged the word, until there are stripes.
+    lost: AtomicU32,
     layout: Layout,
     course: Course,
 }
+
+/// When threads that charge one budget take shares of its room for themselves (*stripes*), so that they do not wait for each other.
+///
+/// It changes how fast budgets that threads share are charged, and nothing else: what is admitted, refused and reported is the same. Stripes
+/// are of hard budgets whose windows follow the clock, and take up to 64 lines of memory each. [`Limit::striped`](crate::Limit::striped)
+/// decides for one limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Striping {
+    /// Never.
+    Off,
+    /// Once they have got in each other's way 256 times.
+    #[cfg_attr(not(encumber_striped), default)]
+    WhenContended,
+    /// From the first charge on.
+    #[cfg_attr(encumber_striped, default)]
+    Always,
+}
+
+/// Races lost before there are stripes.
+const LOST_MAX: u32 = 256;
 
 /// What a budget's windows follow.
 #[derive(Debug)]
@@ -164,17 +196,25 @@ impl Meter {
             last_reset: AtomicU64::new(0),
             undone: AtomicU32::new(0),
             joined: AtomicU8::new(0),
+            stripes: OnceLock::new(),
+            lost: AtomicU32::new(0),
             layout,
             course,
         }
     }
 
     /// What an operation at `now` would see. `slice` is the budget's window.
-    #[inline]
     pub(crate) fn peek_at(&self, slice: &Slice, now: Timestamp) -> State {
+        let _calm = self.calm();
+        self.glance_at(slice, now)
+    }
+
+    /// The same, but that room which stripes hold counts as charged.
+    #[inline]
+    pub(crate) fn glance_at(&self, slice: &Slice, now: Timestamp) -> State {
         match &self.course {
-            Course::Clock => self.peek(slice.index(now)),
-            Course::Use(opened) => self.peek(opened.number(now).0),
+            Course::Clock => self.glance(slice.index(now)),
+            Course::Use(opened) => self.glance(opened.number(now).0),
             Course::Rolling(rolling) => rolling.peek(rolling.number(now.as_micros())),
         }
     }
@@ -224,8 +264,14 @@ impl Meter {
     }
 
     /// What an operation in window `now` would see.
-    #[inline]
     pub(crate) fn peek(&self, now: i64) -> State {
+        let _calm = self.calm();
+        self.glance(now)
+    }
+
+    /// The same, but that room which stripes hold counts as charged.
+    #[inline]
+    pub(crate) fn glance(&self, now: i64) -> State {
         // Pairs with the release half of the swap in `transition`: who reads a count also sees what its writer did before.
         rule::effective(self.layout.unpack(self.word.load(Ordering::Acquire), now), now)
     }
@@ -262,19 +308,113 @@ impl Meter {
         self.admit_by(layout, now, |state| rule::admit(layout, state, now, amount, gate))
     }
 
+    /// Charges on the short way: the thread's stripe, or the word. What is charged then is told only if the word was.
+    #[allow(clippy::inline_always, reason = "as above")]
+    #[inline(always)]
+    pub(crate) fn admit_quickly(
+        &self,
+        layout: Layout,
+        now: i64,
+        amount: u64,
+        gate: Gate,
+        striping: Striping,
+    ) -> Result<State, State> {
+        if self.stripes.get().is_some() && striping != Striping::Off {
+            return self.admit_striped(now, amount, gate);
+        }
+        let mut tries = 0_u32;
+        let admitted = self.admit_by(layout, now, |state| {
+            tries += 1;
+            rule::admit(layout, state, now, amount, gate)
+        });
+        if tries > 1 || striping == Striping::Always {
+            self.note_lost(striping, tries.saturating_sub(1));
+        }
+        admitted
+    }
+
+    #[inline(never)]
+    fn admit_striped(&self, now: i64, amount: u64, gate: Gate) -> Result<State, State> {
+        let share = |max| Share { window: now, max, amount };
+        let stripes = self.stripes.get();
+        if let (Gate::Max(max), Some(stripes)) = (gate, stripes)
+            && stripes.charge(share(max))
+        {
+            return Ok(State { window: now, amount: 0 });
+        }
+        let admitted = self.admit(now, amount, gate)?;
+        if let (Gate::Max(max), Some(stripes)) = (gate, stripes) {
+            stripes.take(share(max), &self.word, self.layout, |window, room| {
+                self.change_in(window, room, 0);
+            });
+        }
+        Ok(admitted)
+    }
+
+    /// Counts races that were lost; when they are many, there are stripes from now on.
+    #[cold]
+    fn note_lost(&self, striping: Striping, races: u32) {
+        let is_time = match striping {
+            Striping::Off => false,
+            // Relaxed: it only counts.
+            Striping::WhenContended => self.lost.fetch_add(races, Ordering::Relaxed) >= LOST_MAX,
+            Striping::Always => true,
+        };
+        if is_time && self.follows_clock() {
+            self.stripes.get_or_init(|| Box::new(Stripes::new()));
+        }
+    }
+
+    /// Takes back what stripes hold, and keeps it so until the answer is dropped. `None` when there are none.
+    pub(crate) fn calm(&self) -> Option<Calm<'_>> {
+        let (calm, window, room) = self.stripes.get()?.calm();
+        if room > 0 {
+            self.change_in(window, room, 0);
+        }
+        Some(calm)
+    }
+
+    /// What is charged after the word was raised to `after`: stripes stand for no more than the max that they were armed with. Whoever raises the
+    /// word above it after room was taken has seen that room in the word (Acquire), and so the max that it was taken under.
+    #[inline]
+    fn reined_in(&self, after: State) -> State {
+        match self.stripes.get() {
+            Some(stripes) if stripes.max() < after.amount => self.seen_in_calm(after),
+            _ => after,
+        }
+    }
+
+    /// What is charged in a window that was just found at `after`, without what stripes hold.
+    #[cold]
+    fn seen_in_calm(&self, after: State) -> State {
+        let _calm = self.calm();
+        let state = self.state(after.window);
+        if state.window == after.window { state } else { after }
+    }
+
     #[allow(clippy::inline_always, reason = "as above")]
     #[inline(always)]
     fn admit_by(
         &self,
         layout: Layout,
         now: i64,
-        decide: impl FnMut(State) -> Result<State, State>,
+        mut decide: impl FnMut(State) -> Result<State, State>,
     ) -> Result<State, State> {
-        let (before, after) = transition(&self.word, layout, now, decide)?;
+        let admitted = match transition(&self.word, layout, now, &mut decide) {
+            Err(_) if self.stripes.get().is_some() => {
+                // What stripes hold may have been in the way.
+                let _calm = self.calm();
+                transition(&self.word, layout, now, decide)
+            }
+            answer => answer,
+        };
+        let (before, after) = admitted?;
         if after.window != before.window {
             self.hand_over(before, after.window);
+            // What stripes hold is of a window before.
+            drop(self.calm());
         }
-        Ok(after)
+        Ok(self.reined_in(after))
     }
 
     /// Settles a hold of `held` that window `window` admitted at `actual`.
@@ -306,8 +446,9 @@ impl Meter {
         let settled = transition(&self.word, layout, window, |state| {
             rule::settle(layout, state, window, before, after).ok_or(())
         });
-        if let Ok((_, State { amount: charged, .. })) = settled {
-            return Settled::Current { charged };
+        if let Ok((_, state)) = settled {
+            let state = if after > before { self.reined_in(state) } else { state };
+            return Settled::Current { charged: state.amount };
         }
         if after >= before {
             change(&self.ended, layout, window, |state| rule::accumulate(layout, state, window, after - before));
@@ -353,6 +494,7 @@ impl Meter {
     /// What is held must stand still meanwhile, and nothing may be announced but the reset.
     pub(crate) fn reset(&self, window: i64, much: Forgive, reset: u64) -> Option<(u64, u64)> {
         let layout = self.layout;
+        let _calm = self.calm();
         let (before, after) = if let Course::Rolling(rolling) = &self.course {
             rolling.reset(window, much)
         } else {
@@ -472,6 +614,7 @@ impl Meter {
     /// What is charged in `window`: the current one, the last one that ended with something charged, any between (nothing), or one
     /// that has not come yet (nothing). `None` for windows before, which are forgotten.
     pub(crate) fn charged_in(&self, window: i64) -> Option<u64> {
+        let _calm = self.calm();
         let state = self.state(window);
         match state.window.cmp(&window) {
             std::cmp::Ordering::Equal => Some(state.amount),
@@ -494,6 +637,7 @@ impl Meter {
         // What is seen is loaded before the clock is read: see `come_back`.
         match &self.course {
             Course::Clock if refused.window > window.index(now).saturating_add(1) => {
+                drop(self.calm());
                 let seen = self.state(refused.window);
                 let now = window.index(precise());
                 // Without the moment the refusal stands as it is; the next one tries again.
@@ -522,6 +666,7 @@ impl Meter {
     /// is charged, held or told in the current window or in the one before it. What is remembered of windows before those is forgotten with
     /// it.
     pub(crate) fn is_fresh(&self, now: i64) -> bool {
+        let _calm = self.calm();
         match &self.course {
             Course::Clock => {
                 let [even, odd] = &self.announced;
@@ -593,6 +738,8 @@ impl Meter {
     /// order look as if it lay ahead. Whoever changes what is held must be kept out meanwhile.
     pub(crate) fn come_back(&self, seen: State, now: i64) -> i64 {
         let Some((next, landed)) = self.jumped(seen, now) else { return seen.window };
+        // Had stripes held something, it would not be as it was seen.
+        let _calm = self.calm();
         let moved = transition(&self.word, self.layout, seen.window, |state| {
             if state == seen { Ok(State { window: next, ..seen }) } else { Err(()) }
         });

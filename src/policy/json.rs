@@ -40,7 +40,7 @@ fn node(ast: &Ast<'_>, lines: &Lines) -> Node {
         Ast::StringLit(literal) => Value::String(literal.value.to_string()),
         Ast::NumberLit(literal) if literal.value.contains(['.', 'e', 'E']) => Value::Other("float"),
         Ast::NumberLit(literal) => Value::Integer(literal.value.to_owned()),
-        Ast::BooleanLit(_) => Value::Other("a boolean"),
+        Ast::BooleanLit(literal) => Value::Boolean(literal.value),
         Ast::NullKeyword(_) => Value::Other("null"),
         Ast::Array(array) => Value::Array(array.elements.iter().map(|item| node(item, lines)).collect()),
         Ast::Object(object) => {

@@ -101,6 +101,7 @@ pub struct Limit {
     pub(crate) group_choice: GroupChoice,
     pub(crate) groups: Vec<(Box<str>, Cap)>,
     pub(crate) subjects: Vec<(Box<str>, Cap)>,
+    pub(crate) striped: Option<bool>,
 }
 
 impl Limit {
@@ -120,6 +121,7 @@ impl Limit {
             group_choice: GroupChoice::Smallest,
             groups: Vec::new(),
             subjects: Vec::new(),
+            striped: None,
         }
     }
 
@@ -156,6 +158,14 @@ impl Limit {
     /// The subject written `subject` (`user:7`) has this cap, whatever its groups.
     pub fn subject(mut self, subject: &str, cap: Cap) -> Self {
         self.subjects.push((subject.into(), cap));
+        self
+    }
+
+    /// Whether its budgets are spread over stripes from the first charge on, or never; without it they are once threads get in each other's
+    /// way, or as [`EngineBuilder::striping`](crate::EngineBuilder::striping) says. It changes how fast threads that share a budget charge it, and
+    /// nothing else. Worth setting for budgets that all threads share, such as one of `global`.
+    pub fn striped(mut self, striped: bool) -> Self {
+        self.striped = Some(striped);
         self
     }
 
@@ -197,6 +207,11 @@ impl Limit {
     /// Which group counts for a subject that is in several.
     pub fn chosen_group(&self) -> GroupChoice {
         self.group_choice
+    }
+
+    /// Whether its budgets are spread over stripes, if that is said.
+    pub fn is_striped(&self) -> Option<bool> {
+        self.striped
     }
 
     /// The caps of groups, in declared order.

@@ -35,9 +35,10 @@ pub(super) enum Value {
     String(String),
     /// The digits as written, with a sign if there is one.
     Integer(String),
+    Boolean(bool),
     Array(Vec<Node>),
     Table(Vec<(String, Node)>),
-    /// A value that no key takes, by its name: a float, a boolean, a date, null.
+    /// A value that no key takes, by its name: a float, a date, null.
     Other(&'static str),
 }
 
@@ -59,6 +60,7 @@ impl<'a> At<'a> {
         let found = match &self.node.value {
             Value::String(text) => format!("{text:?}"),
             Value::Integer(digits) => digits.clone(),
+            Value::Boolean(_) => "a boolean".to_owned(),
             Value::Array(_) => "a list".to_owned(),
             Value::Table(_) => "a table".to_owned(),
             Value::Other("float") => "a float (write it as a string: floats are not exact)".to_owned(),
@@ -309,6 +311,7 @@ fn limit(at: &At<'_>, units: &[(&str, Unit)]) -> Read<Limit> {
         "groups",
         "group_choice",
         "subjects",
+        "striped",
     ];
     let table = at.table(KNOWN)?;
     let (find, need) = (|name| table.find(name), |name| table.need(name));
@@ -345,6 +348,10 @@ fn limit(at: &At<'_>, units: &[(&str, Unit)]) -> Read<Limit> {
             "largest" => GroupChoice::Largest,
             _ => return Err(at.expected("\"smallest\" or \"largest\"")),
         });
+    }
+    if let Some(at) = find("striped") {
+        let Value::Boolean(striped) = at.node.value else { return Err(at.expected("true or false")) };
+        limit = limit.striped(striped);
     }
     for (group, at) in find("groups").map_or(Ok(Vec::new()), At::entries)? {
         limit = limit.group(group, cap(&at, unit)?);

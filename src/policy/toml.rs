@@ -35,7 +35,7 @@ fn node(value: &Spanned<DeValue<'_>>, line: usize, lines: &Lines) -> Node {
             _ => Value::Other("an integer that is not decimal"),
         },
         DeValue::Float(_) => Value::Other("float"),
-        DeValue::Boolean(_) => Value::Other("a boolean"),
+        DeValue::Boolean(is_so) => Value::Boolean(*is_so),
         DeValue::Datetime(_) => Value::Other("a date (write it as a string)"),
         DeValue::Array(items) => {
             Value::Array(items.iter().map(|item| node(item, lines.at(item.span().start), lines)).collect())
