@@ -3,6 +3,7 @@
 
     python3 scripts/throughput.py measure            # both sweeps, some twelve minutes and 5 GB of memory; then draws
     python3 scripts/throughput.py measure levels     # one of them; the other one's rows stay as they are
+    python3 scripts/throughput.py measure --go-on    # after an interruption: what is missing
     python3 scripts/throughput.py draw               # from the recorded rows
     python3 scripts/throughput.py check              # the rows are complete, and the pictures are drawn from them
     python3 scripts/throughput.py try                # all of that within seconds, in a folder that is removed: does it work?
@@ -68,8 +69,19 @@ def options(point, seconds):
     return words + (["--by-key"] if point["way"] == "by key" else [])
 
 
+def is_of(row, point):
+    return all(str(row[name]) == str(value) for name, value in point.items())
+
+
 def text_of(command):
     return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def commit():
+    """The last one that changed what is measured."""
+    measured = ["--", "src", "cli", "Cargo.toml", "Cargo.lock"]
+    changed = text_of(["git", "status", "--porcelain", *measured])
+    return text_of(["git", "log", "-1", "--format=%h", *measured]) + ("-dirty" if changed else "")
 
 
 def program():
@@ -119,7 +131,7 @@ def run(binary, point, seconds):
         "cores": found["machine"]["cores"],
         "rustc": text_of(["rustc", "--version"]).split()[1],
         "encumber": found["version"],
-        "commit": text_of(["git", "describe", "--always", "--dirty", "--exclude=*"]),
+        "commit": commit(),
         "command": shlex.join(["encumber", *words]),
     }
     return point | figures | machine
@@ -148,15 +160,22 @@ class Folder:
         with self.data.open(newline="") as file:
             return list(csv.DictReader(file))
 
-    def measure(self, sweeps, seconds):
+    def measure(self, sweeps, seconds, goes_on=False):
         binary = program()
         planned = [point for sweep in sweeps for point in points(sweep, self.subjects_max)]
-        rows = [row for row in self.rows() if row["sweep"] not in sweeps]
+        rows = [row for row in self.rows() if goes_on or row["sweep"] not in sweeps]
         for number, point in itertools.product(range(1, self.rounds + 1), planned):
+            if any(is_of(row, point | {"round": number}) for row in rows):
+                continue
             row = run(binary, point, seconds) | {"round": number}
             print(*(f"{name}={row[name]}" for name in ["round", *POINT, "calls_per_second", *BESIDE]), flush=True)
             rows.append(row)
-        rows.sort(key=lambda row: (SWEEPS.index(row["sweep"]), row["way"], *(int(row[name]) for name in ("threads", "subjects", "levels", "round"))))
+            self.write(rows)
+
+    def write(self, rows):
+        """In an order that does not depend on when they were measured."""
+        numbers = ["threads", "subjects", "levels", "round"]
+        rows = sorted(rows, key=lambda row: (SWEEPS.index(row["sweep"]), row["way"], *(int(row[name]) for name in numbers)))
         self.data.parent.mkdir(parents=True, exist_ok=True)
         with self.data.open("w", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
@@ -167,7 +186,8 @@ class Folder:
         """In the environment that has matplotlib; makes it at the first time, and hands over to it."""
         if pathlib.Path(sys.prefix) == ENVIRONMENT:
             for sweep in SWEEPS:
-                draw(sweep, [row for row in self.rows() if row["sweep"] == sweep], self.picture(sweep))
+                if rows := [row for row in self.rows() if row["sweep"] == sweep]:
+                    draw(sweep, rows, self.picture(sweep))
             return
         python = ENVIRONMENT / "bin" / "python"
         if not python.exists():
@@ -181,7 +201,7 @@ class Folder:
         for sweep in SWEEPS:
             mine = [row for row in rows if row["sweep"] == sweep]
             for point in points(sweep, self.subjects_max):
-                of_point = [row for row in mine if all(row[name] == str(value) for name, value in point.items())]
+                of_point = [row for row in mine if is_of(row, point)]
                 if len(of_point) < self.rounds:
                     yield f"{self.data}: {len(of_point)} rounds of {point}, fewer than {self.rounds}"
                 for row in of_point:
@@ -208,7 +228,8 @@ def draw(sweep, rows, path):
     from matplotlib import pyplot
 
     # Text stays text, and one set of rows always gives the same file.
-    matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "encumber", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
+    matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "encumber", "font.size": 9, "font.sans-serif": ["DejaVu Sans", "Verdana"]})
+    matplotlib.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
     figure, axes = pyplot.subplots(figsize=(6.4, 3.7), layout="constrained")
     for color, way in zip(["#0b6e99", "#c2571a"], WAYS):
         for threads, line, mark in zip(THREADS, ["--", "-"], ["o", "s"]):
@@ -234,10 +255,10 @@ def draw(sweep, rows, path):
     axes.grid(axis="y", color="#dddddd", linewidth=0.6)
     axes.legend(frameon=False)
     others = max((float(row["others"]) for row in rows if row["others"]), default=None)
-    beside = "how busy it was otherwise is not known" if others is None else f"other programs took {others:.2f} of its processors at most"
+    beside = "" if others is None else f", of which other programs took up to {others:.2f}"
     note = (
         f"median of {max(int(row['round']) for row in rows)} rounds, bars from the slowest to the fastest; encumber {ranges(rows, 'encumber')}, "
-        f"Rust {ranges(rows, 'rustc')},\n{ranges(rows, 'cpu')}, {ranges(rows, 'cores')} cores, {ranges(rows, 'date')}; {beside}"
+        f"Rust {ranges(rows, 'rustc')},\n{ranges(rows, 'cpu')}, {ranges(rows, 'date')}, {ranges(rows, 'cores')} cores{beside}"
     )
     figure.supxlabel(note, fontsize=6.5, color="#555555", x=0.01, ha="left")
     described = f"Drawn by scripts/throughput.py from rows with the SHA-256 {digest(rows)}"
@@ -248,7 +269,8 @@ def draw(sweep, rows, path):
 
 def fail_on(faults):
     faults = list(faults)
-    print(*faults, sep="\n", end="\n" if faults else "")
+    for fault in faults:
+        print(fault, file=sys.stderr)
     return 1 if faults else 0
 
 
@@ -257,6 +279,7 @@ def main():
     parser.add_argument("what", choices=["measure", "draw", "check", "try"], help="see the top of this file")
     parser.add_argument("sweeps", nargs="*", help="what to measure: subjects, levels (default: both)")
     parser.add_argument("--folder", default=PAGE.parent, help="where the rows and the pictures are (default: docs/internals)")
+    parser.add_argument("--go-on", action="store_true", help="measure what is missing alone")
     given = parser.parse_args()
     if wrong := [sweep for sweep in given.sweeps if sweep not in SWEEPS]:
         parser.error(f"there is no sweep {wrong[0]!r}; they are {', '.join(SWEEPS)}")
@@ -264,7 +287,7 @@ def main():
         parser.error(f"{given.what} is of all sweeps")
     folder = Folder(given.folder, ROUNDS)
     if given.what == "measure":
-        folder.measure(given.sweeps or SWEEPS, SECONDS)
+        folder.measure(given.sweeps or SWEEPS, SECONDS, given.go_on)
     if given.what in ("measure", "draw"):
         folder.draw()
     if given.what == "check":
