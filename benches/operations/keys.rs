@@ -22,6 +22,8 @@ const SEED: u64 = 0x5eed_0001;
 enum By {
     Name,
     Scope,
+    /// A scope made for a reservation and its commit.
+    Hold,
 }
 
 struct Keyed {
@@ -57,11 +59,12 @@ impl Keyed {
         let Self { engine, tokens, ids, teams } = self;
         let subjects = [&*ids[number], &*teams[number % teams.len()]];
         let subjects = if levels { &subjects[..] } else { &subjects[..1] };
+        let scope = || engine.scope(subjects.iter().copied()).unwrap();
         match by {
-            By::Name => engine.try_charge(subjects, tokens.of(1)),
-            By::Scope => engine.scope(subjects.iter().copied()).unwrap().try_charge(tokens.of(1)),
+            By::Name => engine.try_charge(subjects, tokens.of(1)).map(drop).unwrap(),
+            By::Scope => scope().try_charge(tokens.of(1)).map(drop).unwrap(),
+            By::Hold => scope().reserve(tokens.of(7)).unwrap().commit(tokens.of(2)).map(drop).unwrap(),
         }
-        .unwrap();
     }
 }
 
@@ -73,9 +76,13 @@ pub(crate) fn by_key(criterion: &mut Criterion) {
             let mut group = criterion.benchmark_group(format!("by key, {name} subjects, {budgets}"));
             for (distribution, draw) in [("uniform", uniform as fn(usize) -> Vec<u32>), ("zipf", zipf)] {
                 let draws = LazyCell::new(|| draw(keyed.ids.len()));
-                for (by, way) in [(By::Name, "by name"), (By::Scope, "a scope per call")] {
+                for (by, way) in [
+                    (By::Name, "try_charge, by name"),
+                    (By::Scope, "try_charge, a scope per call"),
+                    (By::Hold, "reserve + commit, a scope per call"),
+                ] {
                     let mut turn = 0;
-                    group.bench_function(format!("try_charge, {way}, {distribution}"), |b| {
+                    group.bench_function(format!("{way}, {distribution}"), |b| {
                         let (keyed, draws) = (&*keyed, &*draws);
                         b.iter(|| {
                             turn = (turn + 1) % draws.len();

@@ -23,7 +23,7 @@ fn short() -> Criterion {
 criterion_group! {
     name = benches;
     config = short();
-    targets = scopes::by_budgets, scopes::one_resource, scopes::windows, scopes::listened_to, scopes::resolved,
+    targets = scopes::by_budgets, scopes::one_resource, scopes::windows, scopes::refused, scopes::degraded, scopes::resolved,
         holds::settled, holds::changed, holds::kept, resets::resets, owners::workflows, owners::slots, owners::allowances,
         keys::by_key, threads::threads
 }

@@ -20,6 +20,10 @@ pub(crate) fn workflows(criterion: &mut Criterion) {
     group.bench_function("tool_call", |b| b.iter(|| workflow.tool_call(black_box("search")).unwrap()));
     group.bench_function("try_charge", |b| b.iter(|| workflow.scope().try_charge(tokens.of(black_box(1))).unwrap()));
     group.bench_function("can_continue", |b| b.iter(|| workflow.can_continue()));
+    group.bench_function("usage", |b| b.iter(|| workflow.usage()));
+    let leased = spec.clone().ttl(Duration::from_secs(300));
+    let leased = scope.begin_workflow("leased", leased).expect("a workflow");
+    group.bench_function("renew", |b| b.iter(|| leased.renew(black_box(Duration::from_secs(300)))));
     group.finish();
 }
 
@@ -39,6 +43,11 @@ pub(crate) fn slots(criterion: &mut Criterion) {
     });
     let slot = scope.slot(streams, ttl).expect("a place");
     group.bench_function("renew", |b| b.iter(|| slot.renew(black_box(ttl))));
+    scope.slot_with_id(streams, "stream-b", ttl).expect("a place").detach();
+    group.bench_function("renew, by id", |b| b.iter(|| scope.renew_slot(streams, black_box("stream-b"), ttl)));
+    group.bench_function("take by id, asked again", |b| {
+        b.iter(|| scope.slot_with_id(streams, black_box("stream-b"), ttl).unwrap().detach());
+    });
     group.finish();
 }
 
@@ -47,6 +56,13 @@ pub(crate) fn allowances(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("allowance");
     group.bench_function("reserve + into_allowance + end", |b| {
         b.iter(|| scope.reserve(tokens.of(100)).unwrap().into_allowance().unwrap().end());
+    });
+    group.bench_function("reserve + into_allowance_keeping + end + release", |b| {
+        b.iter(|| {
+            let hold = scope.reserve(tokens.of(100)).unwrap();
+            let (allowance, kept) = hold.into_allowance_keeping(tokens.of(10)).unwrap();
+            (allowance.end(), kept.release().unwrap())
+        });
     });
     let allowance = scope.reserve(tokens.of(PLENTY / 2)).unwrap().into_allowance().unwrap();
     let agent = allowance.scope(["user:7"]).expect("a scope");

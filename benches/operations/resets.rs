@@ -1,11 +1,24 @@
 //! Resets: an operator's, and one that is paid for.
 
 use criterion::Criterion;
-use encumber::{Cap, Limit, PaidReset, Reset, Window};
+use encumber::{Cap, Limit, PaidReset, Reset, Subject, Wallet, WalletError, Window};
 
 use crate::rig::{PLENTY, Rig, resources, rig_of};
 
 const DAY_MAX: u64 = 100;
+
+/// Always pays.
+struct Purse;
+
+impl Wallet for Purse {
+    fn charge(&self, _subject: &Subject, _amount: u64) -> Result<(), WalletError> {
+        Ok(())
+    }
+
+    fn refund(&self, _subject: &Subject, _amount: u64) -> Result<(), WalletError> {
+        Ok(())
+    }
+}
 
 pub(crate) fn resets(criterion: &mut Criterion) {
     let tokens_a = |id, window, max| Limit::new(id, "user", "tokens", window, Cap::Max(max));
@@ -24,5 +37,8 @@ pub(crate) fn resets(criterion: &mut Criterion) {
     });
     criterion.bench_function("record + paid_reset", |b| {
         b.iter(|| (scope.record(tokens.of(DAY_MAX)).unwrap(), scope.paid_reset("fresh").unwrap()));
+    });
+    criterion.bench_function("record + paid_reset_with", |b| {
+        b.iter(|| (scope.record(tokens.of(DAY_MAX)).unwrap(), scope.paid_reset_with("fresh", &Purse).unwrap()));
     });
 }

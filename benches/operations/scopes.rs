@@ -4,14 +4,22 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::Criterion;
-use encumber::{Cap, Events, Limit, Subject, TokenClass, Usage, Window};
+use encumber::{Cap, Component, Events, Limit, Subject, Subjects, TokenClass, Usage, Window};
 
 use crate::rig::{PLENTY, Rig, limits, resources, rig, rig_of};
 
+/// Without a listener to events, and with one that takes none: what is charged here has nothing to tell, refusals soon find the queue full.
 pub(crate) fn by_budgets(criterion: &mut Criterion) {
-    for budgets in [1, 3, 8] {
-        let Rig { scope, tokens, clock, .. } = rig(budgets, PLENTY, Window::Day);
-        let mut group = criterion.benchmark_group(format!("{budgets} budgets"));
+    for (budgets, listened_to) in [1, 3, 8].into_iter().flat_map(|budgets| [(budgets, false), (budgets, true)]) {
+        let events = Events::bounded(1_024);
+        let rig = |max| {
+            rig_of(limits(resources(), budgets, max, Window::Day), |engine| {
+                if listened_to { engine.events(&events) } else { engine }
+            })
+        };
+        let Rig { scope, tokens, clock, .. } = rig(PLENTY);
+        let mut group =
+            criterion.benchmark_group(format!("{budgets} budgets{}", if listened_to { ", events on" } else { "" }));
         group.bench_function("try_charge", |b| b.iter(|| scope.try_charge(tokens.of(black_box(1))).unwrap()));
         group.bench_function("check", |b| b.iter(|| scope.check().unwrap()));
         group.bench_function("check_cost", |b| b.iter(|| scope.check_cost(&tokens.of(black_box(1))).unwrap()));
@@ -34,7 +42,7 @@ pub(crate) fn by_budgets(criterion: &mut Criterion) {
         group.bench_function("afford", |b| b.iter(|| scope.afford(black_box(tokens))));
         group.bench_function("usage", |b| b.iter(|| scope.usage()));
         group.bench_function("usage_at", |b| b.iter(|| scope.usage_at(black_box(clock.now()))));
-        let full = rig(budgets, 10, Window::Day);
+        let full = rig(10);
         group.bench_function("refused", |b| {
             b.iter(|| full.scope.try_charge(full.tokens.of(black_box(11))).unwrap_err());
         });
@@ -83,7 +91,7 @@ pub(crate) fn windows(criterion: &mut Criterion) {
             b.iter(|| scope.try_charge(tokens.of(black_box(1))).unwrap());
         });
     }
-    for budgets in [1, 3] {
+    for budgets in [1, 3, 8] {
         let Rig { scope, tokens, clock, .. } = rig(budgets, 1_000, Window::Minute);
         criterion.bench_function(&format!("window/rollover each call, {budgets} budgets"), |b| {
             b.iter(|| {
@@ -91,34 +99,58 @@ pub(crate) fn windows(criterion: &mut Criterion) {
                 scope.try_charge(tokens.of(1)).unwrap()
             });
         });
+        criterion.bench_function(&format!("window/rollover, then reserve + commit, {budgets} budgets"), |b| {
+            b.iter(|| {
+                clock.advance(Duration::from_secs(60));
+                scope.reserve(tokens.of(7)).unwrap().commit(tokens.of(2)).unwrap()
+            });
+        });
+        criterion.bench_function(&format!("window/reserve + rollover + commit, {budgets} budgets"), |b| {
+            b.iter(|| {
+                let hold = scope.reserve(tokens.of(7)).unwrap();
+                clock.advance(Duration::from_secs(60));
+                hold.commit(tokens.of(2)).unwrap()
+            });
+        });
     }
 }
 
-/// The same operations with a listener. `by_budgets` has them without one.
-pub(crate) fn listened_to(criterion: &mut Criterion) {
-    for budgets in [1, 3] {
+/// Refusals whose events are taken, and what a host does with a refusal.
+pub(crate) fn refused(criterion: &mut Criterion) {
+    for budgets in [1, 3, 8] {
         let events = Events::bounded(1_024);
-        let base = || limits(resources(), budgets, PLENTY, Window::Day);
-        let Rig { scope, tokens, .. } = rig_of(base(), |engine| engine.events(&events));
+        let policy = limits(resources(), budgets, 10, Window::Day);
+        let Rig { scope, tokens, .. } = rig_of(policy, |engine| engine.events(&events));
         let mut group = criterion.benchmark_group(format!("{budgets} budgets, events on"));
-        group.bench_function("try_charge", |b| b.iter(|| scope.try_charge(tokens.of(black_box(1))).unwrap()));
-        group.bench_function("record", |b| b.iter(|| scope.record(tokens.of(black_box(1))).unwrap()));
-        group.bench_function("reserve + commit, less", |b| {
-            b.iter(|| scope.reserve(tokens.of(7)).unwrap().commit(tokens.of(2)).unwrap());
-        });
         group.bench_function("refused, its event taken", |b| {
             b.iter(|| {
-                let refused = scope.try_charge(tokens.of(black_box(PLENTY + 1))).unwrap_err();
+                let refused = scope.try_charge(tokens.of(black_box(11))).unwrap_err();
                 (refused, events.try_next())
             });
         });
-        let full = Events::bounded(1);
-        let Rig { scope, tokens, .. } = rig_of(base(), |engine| engine.events(&full));
-        group.bench_function("refused, nobody takes events", |b| {
-            b.iter(|| scope.try_charge(tokens.of(black_box(PLENTY + 1))).unwrap_err());
-        });
+        group.finish();
+        let refusal = scope.try_charge(tokens.of(11)).unwrap_err().into_refusal().expect("refused");
+        let mut group = criterion.benchmark_group(format!("a refusal of {budgets} budgets"));
+        group.bench_function("as a sentence", |b| b.iter(|| black_box(&refusal).to_string()));
+        group.bench_function("for HTTP", |b| b.iter(|| black_box(&refusal).http()));
+        #[cfg(feature = "json")]
+        group.bench_function("as JSON", |b| b.iter(|| black_box(&refusal).to_json()));
         group.finish();
     }
+}
+
+/// While the store is degraded: checks and records are let through, charges are not.
+pub(crate) fn degraded(criterion: &mut Criterion) {
+    let Rig { engine, scope, tokens, .. } = rig(1, PLENTY, Window::Day);
+    let mut group = criterion.benchmark_group("degraded");
+    group.bench_function("set_degraded, there and back", |b| {
+        b.iter(|| [true, false].map(|degraded| engine.set_degraded(Component::Store, degraded)));
+    });
+    engine.set_degraded(Component::Store, true);
+    group.bench_function("check", |b| b.iter(|| scope.check().unwrap()));
+    group.bench_function("record", |b| b.iter(|| scope.record(tokens.of(black_box(1))).unwrap()));
+    group.bench_function("refused", |b| b.iter(|| scope.try_charge(tokens.of(black_box(1))).unwrap_err()));
+    group.finish();
 }
 
 /// What is done now and then: scopes, prices, caps, policies.
@@ -132,8 +164,13 @@ pub(crate) fn resolved(criterion: &mut Criterion) {
             engine.scope([&*ids[turn]]).unwrap()
         });
     });
+    let of_groups = Subjects::new().in_groups("user:7", ["heavy", "berlin"]).expect("subjects");
+    criterion.bench_function("scope/of subjects in groups", |b| b.iter(|| engine.scope_of(of_groups.clone()).unwrap()));
     let usage = Usage::new().with(TokenClass::Input, 1_234).with(TokenClass::Output, 567).model("model");
     criterion.bench_function("cost of a call, tokens and usd", |b| b.iter(|| engine.cost(black_box(&usage))));
+    criterion.bench_function("cost of a call, its price reported", |b| {
+        b.iter(|| engine.cost_with(black_box(&usage), 12_345_678));
+    });
     criterion.bench_function("resource by name", |b| b.iter(|| engine.resource(black_box("tokens")).unwrap()));
 
     let user = Subject::new("user", "7").expect("a subject");
@@ -151,5 +188,6 @@ pub(crate) fn resolved(criterion: &mut Criterion) {
             scope.try_charge(tokens.of(1)).unwrap()
         });
     });
+    criterion.bench_function("policy", |b| b.iter(|| engine.policy()));
     criterion.bench_function("sweep, one subject", |b| b.iter(|| engine.sweep()));
 }

@@ -4,7 +4,7 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use criterion::Criterion;
-use encumber::{Cap, Clock, Engine, Limit, Policy, Resource, Scope, Unit, Window};
+use encumber::{Cap, Clock, Engine, Events, Limit, Policy, Resource, Scope, Unit, Window};
 
 use crate::rig::PLENTY;
 
@@ -13,14 +13,16 @@ pub(crate) fn threads(criterion: &mut Criterion) {
     let counts = std::iter::successors(Some(1), |threads| Some(threads * 2)).take_while(|threads| *threads < cores);
     for threads in counts.chain([cores]) {
         let mut group = criterion.benchmark_group(format!("{threads} threads"));
-        for (name, kinds, scopes) in [
-            ("1 budget each", &["agent"][..], threads),
-            ("1 budget shared", &["agent"], 1),
-            ("3 budgets each", &["agent", "user", "team"], threads),
-            ("2 budgets each, global shared", &["agent", "user", "global"], threads),
-            ("3 budgets shared", &["agent", "user", "global"], 1),
+        let events = Events::bounded(1_024);
+        for (name, kinds, scopes, events) in [
+            ("1 budget each", &["agent"][..], threads, None),
+            ("1 budget shared", &["agent"], 1, None),
+            ("3 budgets each", &["agent", "user", "team"], threads, None),
+            ("2 budgets each, global shared", &["agent", "user", "global"], threads, None),
+            ("3 budgets shared", &["agent", "user", "global"], 1, None),
+            ("3 budgets shared, events on", &["agent", "user", "global"], 1, Some(&events)),
         ] {
-            let (_engine, tokens, scopes) = shared(kinds, scopes);
+            let (_engine, tokens, scopes) = shared(kinds, scopes, events);
             let scope = |thread: usize| &scopes[thread % scopes.len()];
             group.bench_function(format!("try_charge, {name}"), |b| {
                 b.iter_custom(|calls| {
@@ -44,12 +46,13 @@ pub(crate) fn threads(criterion: &mut Criterion) {
 }
 
 /// Scopes of subjects of their own of these kinds, on a ticking clock.
-fn shared(kinds: &[&str], scopes: usize) -> (Engine, Resource, Vec<Scope>) {
+fn shared(kinds: &[&str], scopes: usize, events: Option<&Events>) -> (Engine, Resource, Vec<Scope>) {
     let policy = kinds.iter().fold(Policy::builder().resource("tokens", Unit::Count), |policy, kind| {
         policy.limit(Limit::new(kind, kind, "tokens", Window::Day, Cap::Max(PLENTY)))
     });
     let clock = Clock::ticking(Duration::from_millis(1)).expect("a thread");
-    let engine = Engine::builder(policy.build().expect("a policy")).clock(clock).build();
+    let engine = Engine::builder(policy.build().expect("a policy")).clock(clock);
+    let engine = events.into_iter().fold(engine, encumber::EngineBuilder::events).build();
     let tokens = engine.resource("tokens").expect("declared");
     let scope = |number| {
         let named = kinds.iter().filter(|kind| **kind != "global").map(|kind| format!("{kind}:{number}"));
