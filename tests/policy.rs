@@ -156,6 +156,7 @@ fn each_fault_names_its_line_key_and_cause() {
         ("max         =", "max = \"0.0000000001\"", "finer than a nano-dollar"),
         ("max         =", "max = \"300000\"", "a budget with a day window holds at most 281474.976710654 usd"),
         ("max         =", "max = true", "found a boolean"),
+        ("enforcement =", "striped = 1", "limits[0].striped: expected true or false, found 1"),
         (
             "max         =",
             "maximum = 1",

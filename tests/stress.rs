@@ -204,6 +204,85 @@ fn three_levels_windows_roll_over() {
     windows_roll_over_under_threads(three_levels(), "top");
 }
 
+fn striped(limits: Vec<Limit>) -> Vec<Limit> {
+    limits.into_iter().map(|limit| limit.striped(true)).collect()
+}
+
+#[test]
+fn striped_every_call_that_fits_is_admitted() {
+    every_call_that_fits_is_admitted(striped(three_levels()), "top");
+}
+
+#[test]
+fn striped_windows_roll_over() {
+    windows_roll_over_under_threads(striped(three_levels()), "top");
+}
+
+/// Calls through handles and by name, of one and of several budgets, while others read, record, hold, and put caps in force. What is read
+/// never falls and never is above the larger cap by more than what was recorded, and in the end every budget holds what was charged.
+#[test]
+fn striped_budgets_are_exact_for_whoever_looks() {
+    let limits = |max| vec![limit("agent", "agent", MAX).striped(false), limit("top", "global", max).striped(true)];
+    let rig = rig(limits(MAX));
+    let (stop, admitted, recorded) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
+    let top = rig.engine.scope(["global"]).unwrap();
+    thread::scope(|threads| {
+        let callers: Vec<_> = (0..4)
+            .map(|thread| {
+                let (rig, admitted, top) = (&rig, &admitted, &top);
+                threads.spawn(move || {
+                    let name = format!("agent:{thread}");
+                    let scope = rig.engine.scope([&name]).unwrap();
+                    let mut random = Random(SEED ^ thread);
+                    for _ in 0..operations() / 8 {
+                        let amount = 1 + random.below(3);
+                        let cost = rig.tokens.of(amount);
+                        let answer = match random.below(8) {
+                            0..4 => scope.try_charge(cost),
+                            4..6 => rig.engine.try_charge([&name], cost),
+                            6 => top.try_charge(cost),
+                            _ => scope.reserve(rig.tokens.of(5)).map(|hold| {
+                                hold.commit(cost).unwrap();
+                                encumber::Admission::default()
+                            }),
+                        };
+                        if answer.is_ok() {
+                            admitted.fetch_add(amount, Ordering::Relaxed);
+                        }
+                    }
+                })
+            })
+            .collect();
+        threads.spawn(|| {
+            let mut before = 0;
+            while !stop.load(Ordering::Relaxed) {
+                // Read first: what is recorded meanwhile may be seen or not.
+                let usage = top.usage().unwrap();
+                let (used, allowed) = (usage[0].used, MAX + recorded.load(Ordering::Relaxed));
+                assert!(before <= used && used <= allowed, "{before} {used} {allowed}; seed {SEED:#x}");
+                before = used;
+                let Cap::Max(room) = top.afford(rig.tokens).unwrap() else { unreachable!("it has a cap") };
+                assert!(room <= MAX - used.min(MAX), "{room} beside {used}");
+            }
+        });
+        threads.spawn(|| {
+            let mut random = Random(!SEED);
+            while !stop.load(Ordering::Relaxed) {
+                recorded.fetch_add(1, Ordering::Relaxed);
+                top.record(rig.tokens.of(1)).unwrap();
+                rig.engine.set_policy(policy(limits(if random.below(2) == 0 { MAX } else { MAX / 2 })));
+            }
+        });
+        for caller in callers {
+            caller.join().unwrap();
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    let (admitted, recorded) = (admitted.into_inner(), recorded.into_inner());
+    assert_eq!(charged(&top, "top"), admitted + recorded, "charges were lost or doubled; seed {SEED:#x}");
+    assert!(admitted <= MAX, "admitted {admitted}; seed {SEED:#x}");
+}
+
 /// Attempts that are refused leave no trace: beside threads whose own agent's budget is always full, and which are refused all the time,
 /// amounts that fill the shared budget exactly are all admitted.
 #[test]
