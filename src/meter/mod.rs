@@ -70,6 +70,8 @@ pub(crate) struct Meter {
     joined: AtomicU8,
     /// Room that threads took, once that is worth it. Only of a budget whose windows follow the clock.
     stripes: OnceLock<Box<Stripes>>,
+    /// 1 once there are stripes: a glance where every operation looks.
+    striped: AtomicU8,
     /// Races lost by those who charged the word, until there are stripes.
     lost: AtomicU32,
     layout: Layout,
@@ -197,6 +199,7 @@ impl Meter {
             undone: AtomicU32::new(0),
             joined: AtomicU8::new(0),
             stripes: OnceLock::new(),
+            striped: AtomicU8::new(0),
             lost: AtomicU32::new(0),
             layout,
             course,
@@ -319,18 +322,24 @@ impl Meter {
         gate: Gate,
         striping: Striping,
     ) -> Result<State, State> {
-        if self.stripes.get().is_some() && striping != Striping::Off {
+        if self.is_striped() && striping != Striping::Off {
             return self.admit_striped(now, amount, gate);
         }
         let mut tries = 0_u32;
-        let admitted = self.admit_by(layout, now, |state| {
+        let admitted = transition(&self.word, layout, now, |state| {
             tries += 1;
             rule::admit(layout, state, now, amount, gate)
         });
+        let Ok((before, after)) = admitted else { return self.admit_slowly(now, amount, gate) };
         if tries > 1 || striping == Striping::Always {
             self.note_lost(striping, tries.saturating_sub(1));
         }
-        admitted
+        Ok(self.raised(before, after))
+    }
+
+    #[cold]
+    fn admit_slowly(&self, now: i64, amount: u64, gate: Gate) -> Result<State, State> {
+        self.admit(now, amount, gate)
     }
 
     #[inline(never)]
@@ -362,11 +371,15 @@ impl Meter {
         };
         if is_time && self.follows_clock() {
             self.stripes.get_or_init(|| Box::new(Stripes::new()));
+            self.striped.store(1, Ordering::Release);
         }
     }
 
     /// Takes back what stripes hold, and keeps it so until the answer is dropped. `None` when there are none.
     pub(crate) fn calm(&self) -> Option<Calm<'_>> {
+        if !self.is_striped() {
+            return None;
+        }
         let (calm, window, room) = self.stripes.get()?.calm();
         if room > 0 {
             self.change_in(window, room, 0);
@@ -374,19 +387,40 @@ impl Meter {
         Some(calm)
     }
 
+    /// Whether there are stripes. Who has seen in the word what one holds (Acquire) sees the mark set before it.
+    #[inline]
+    fn is_striped(&self) -> bool {
+        self.striped.load(Ordering::Acquire) != 0
+    }
+
+    /// What is charged after an admission changed the word so.
+    #[inline]
+    fn raised(&self, before: State, after: State) -> State {
+        if after.window != before.window || self.is_striped() { self.raised_unusually(before, after) } else { after }
+    }
+
+    #[cold]
+    fn raised_unusually(&self, before: State, after: State) -> State {
+        if after.window != before.window {
+            self.hand_over(before, after.window);
+            // What stripes hold is of a window before.
+            drop(self.calm());
+        }
+        self.reined_in(after)
+    }
+
     /// What is charged after the word was raised to `after`: stripes stand for no more than the max that they were armed with. Whoever raises the
     /// word above it after room was taken has seen that room in the word (Acquire), and so the max that it was taken under.
     #[inline]
     fn reined_in(&self, after: State) -> State {
-        match self.stripes.get() {
-            Some(stripes) if stripes.max() < after.amount => self.seen_in_calm(after),
-            _ => after,
-        }
+        if self.is_striped() { self.reined_in_beside_stripes(after) } else { after }
     }
 
-    /// What is charged in a window that was just found at `after`, without what stripes hold.
     #[cold]
-    fn seen_in_calm(&self, after: State) -> State {
+    fn reined_in_beside_stripes(&self, after: State) -> State {
+        if self.stripes.get().is_none_or(|stripes| after.amount <= stripes.max()) {
+            return after;
+        }
         let _calm = self.calm();
         let state = self.state(after.window);
         if state.window == after.window { state } else { after }
@@ -400,21 +434,14 @@ impl Meter {
         now: i64,
         mut decide: impl FnMut(State) -> Result<State, State>,
     ) -> Result<State, State> {
-        let admitted = match transition(&self.word, layout, now, &mut decide) {
-            Err(_) if self.stripes.get().is_some() => {
-                // What stripes hold may have been in the way.
-                let _calm = self.calm();
-                transition(&self.word, layout, now, decide)
-            }
-            answer => answer,
-        };
-        let (before, after) = admitted?;
-        if after.window != before.window {
-            self.hand_over(before, after.window);
-            // What stripes hold is of a window before.
-            drop(self.calm());
+        let mut admitted = transition(&self.word, layout, now, &mut decide);
+        if admitted.is_err()
+            && let Some(_calm) = self.calm()
+        {
+            // What stripes held may have been in the way.
+            admitted = transition(&self.word, layout, now, decide);
         }
-        Ok(self.reined_in(after))
+        admitted.map(|(before, after)| self.raised(before, after))
     }
 
     /// Settles a hold of `held` that window `window` admitted at `actual`.
