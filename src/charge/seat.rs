@@ -95,6 +95,12 @@ impl Seat {
         }
     }
 
+    /// Whether `charged` is certainly not above its cap, which may be higher in one window.
+    #[inline]
+    pub(crate) fn is_within(&self, charged: u64) -> bool {
+        Cap::Max(charged) <= self.cap
+    }
+
     /// Its gate, if that is one and the same at all times, and one word of one layout decides: not topped up, by the clock.
     pub(super) fn plain_gate(&self) -> Option<Gate> {
         (self.is_hard() && self.topped.is_none() && self.meter.follows_clock()).then_some(self.gate)

@@ -1,8 +1,8 @@
 //! The hold itself: what is held, and its one settlement.
 //!
-//! **Who owns what.** `state` is a set of bits that only grows: whoever sets `CLAIMED` first settles, everybody else reads what came of
-//! it. When a hold's time runs out, its expiry claims and settles it like anybody else; a commit that comes after that reconciles, and
-//! `LATE` says whose turn that is. Extensions, parts that were split off and observations are rare and stand behind a lock of the hold's own;
+//! **Who owns what.** `state` is a set of bits that only grows: whoever sets `CLAIMED` first settles, and says in `outcome` how, when what was
+//! charged is written down; everybody else reads it then. When a hold's time runs out, its expiry claims and settles it like anybody else; a
+//! commit that comes after that reconciles, and `LATE` says whose turn that is. Extensions, parts that were split off and observations are rare and stand behind a lock of the hold's own;
 //! the bit `GROWN` says whether there are any, so that settling a plain hold takes no lock.
 
 use std::borrow::Cow;
@@ -16,11 +16,12 @@ use smallvec::SmallVec;
 use super::Actual;
 use super::error::{ExtendError, SettleError, SplitError};
 use super::parts::{Before, Overages, Part, Share, each_once, each_share};
+use super::settlement::{Settlement, Written};
 use crate::amount::{Cost, Resource, Unit};
 use crate::charge::{Windows, copied};
 use crate::cost::{CostError, Usage};
 use crate::holds::HoldId;
-use crate::report::{Admission, Charged, Overage, Receipt};
+use crate::report::{Admission, Charged, Receipt};
 use crate::scope::{ChargeError, Gate, Plan, hold_more};
 use crate::sync::{AtomicU8, Ordering, unique_number, yield_now};
 use crate::time::Timestamp;
@@ -29,16 +30,17 @@ use crate::time::Timestamp;
 const DISPATCHED: u8 = 1;
 /// Somebody settles.
 const CLAIMED: u8 = 2;
-/// The settlement is done, and something was charged: it is written down.
-const CHARGED: u8 = 4;
-/// The settlement is done, and everything was given back.
-const RELEASED: u8 = 8;
 /// There are extensions, observations, or parts that were split off.
-const GROWN: u8 = 16;
-/// It was the time-to-live that settled. Set with `CHARGED` or `RELEASED`.
-const EXPIRED: u8 = 32;
-/// Somebody commits after that.
-const LATE: u8 = 64;
+const GROWN: u8 = 4;
+/// Somebody commits after the time-to-live has settled.
+const LATE: u8 = 8;
+
+/// The outcome: something was charged, and is written down.
+const CHARGED: u8 = 1;
+/// The outcome: everything was given back.
+const RELEASED: u8 = 2;
+/// With either: it was the time-to-live that settled.
+const EXPIRED: u8 = 4;
 
 /// What is held in every budget of a scope: the part of a [`Reservation`](super::Reservation) and of a
 /// [`DetachedHold`](super::DetachedHold) that both have, reached through either.
@@ -59,8 +61,10 @@ pub struct Hold {
     first: Part,
     admission: Admission,
     state: AtomicU8,
+    /// How it was settled; 0 until then.
+    outcome: AtomicU8,
     grown: Mutex<Option<Box<Grown>>>,
-    settlement: OnceLock<Settlement>,
+    written: Written,
     /// Of a commit after the hold had expired.
     late: OnceLock<Box<Settlement>>,
     /// What the engine keeps it under.
@@ -88,17 +92,6 @@ impl Grown {
     }
 }
 
-/// What a settlement charged: its receipt, but for the windows.
-struct Settlement {
-    number: u64,
-    at: Timestamp,
-    /// How many resets the engine had carried out.
-    resets: u64,
-    charged: Cost,
-    overages: SmallVec<[Overage; 0]>,
-    late: bool,
-}
-
 impl Hold {
     pub(crate) fn new(plan: Arc<Plan>, cost: Cost, windows: Windows, admission: Admission) -> Self {
         Self::of(Part { plan, cost, windows }, None, 0, admission)
@@ -109,8 +102,9 @@ impl Hold {
             first,
             admission,
             state: AtomicU8::new(state),
+            outcome: AtomicU8::new(0),
             grown: Mutex::new(grown),
-            settlement: OnceLock::new(),
+            written: Written::nothing(),
             late: OnceLock::new(),
             id: OnceLock::new(),
         }
@@ -139,7 +133,7 @@ impl Hold {
 
     /// Whether its time-to-live ran out before anybody settled it, and it has been collected. It stays so when it is committed late.
     pub fn has_expired(&self) -> bool {
-        self.state.load(Ordering::Acquire) & EXPIRED != 0
+        self.outcome.load(Ordering::Acquire) & EXPIRED != 0
     }
 
     /// Says that the call has gone out. From here on its cost may be real even if no answer comes, so a drop charges it.
@@ -265,11 +259,12 @@ impl Hold {
         }
         let before = self.state.fetch_or(CLAIMED, Ordering::AcqRel);
         if before & CLAIMED == 0 {
-            let receipt = self.charge(at, before, actual, 0);
+            let settlement = self.charge(at, before, actual, 0);
             self.note_settled(at);
-            return Ok(receipt);
+            return Ok(self.receipt(settlement));
         }
-        if self.wait_until(CHARGED | RELEASED) & EXPIRED != 0 {
+        let outcome = self.wait_for_outcome();
+        if outcome & EXPIRED != 0 {
             if self.state.fetch_or(LATE, Ordering::AcqRel) & LATE == 0 {
                 return Ok(self.reconcile(at, actual));
             }
@@ -277,8 +272,8 @@ impl Hold {
                 yield_now();
             }
         }
-        let settlement = self.late.get().map(|late| &**late).or(self.settlement.get());
-        match settlement {
+        let settlement = self.late.get().map(|late| (**late).clone());
+        match settlement.or_else(|| (outcome & CHARGED != 0).then(|| self.written.read())) {
             None => Err(SettleError::Released),
             Some(settlement) if settlement.charged == actual.charged(&self.held()) => Ok(self.receipt(settlement)),
             Some(_) => Err(SettleError::Conflict),
@@ -319,11 +314,11 @@ impl Hold {
 
     /// How it was settled before, as whoever comes too late is told.
     fn settled_how(&self) -> SettleError {
-        match self.wait_until(CHARGED | RELEASED) {
+        match self.wait_for_outcome() {
             // Committed after it had expired.
-            state if state & LATE != 0 => SettleError::Committed,
-            state if state & EXPIRED != 0 => SettleError::Expired,
-            state if state & CHARGED != 0 => SettleError::Committed,
+            _ if self.state.load(Ordering::Acquire) & LATE != 0 => SettleError::Committed,
+            outcome if outcome & EXPIRED != 0 => SettleError::Expired,
+            outcome if outcome & CHARGED != 0 => SettleError::Committed,
             _ => SettleError::Released,
         }
     }
@@ -428,7 +423,7 @@ impl Hold {
     /// Brings what a committed hold charged from `before` to `after`.
     pub(crate) fn correct(&self, at: Timestamp, before: &Cost, after: &Cost) {
         let grown = self.grown.lock();
-        let resets = self.settlement.get().map_or(0, |settlement| settlement.resets);
+        let resets = self.settled().map_or(0, |settlement| settlement.resets);
         self.with_shares(grown.as_deref(), |shares| {
             self.change(at, shares, Before::Charged(before, resets), after.clone());
         });
@@ -443,7 +438,12 @@ impl Hold {
 
     /// Whether its settlement charged something.
     pub(crate) fn was_charged(&self) -> bool {
-        self.state.load(Ordering::Acquire) & CHARGED != 0
+        self.outcome.load(Ordering::Acquire) & CHARGED != 0
+    }
+
+    /// What its settlement charged, if it did.
+    fn settled(&self) -> Option<Settlement> {
+        self.was_charged().then(|| self.written.read())
     }
 
     pub(crate) fn plan(&self) -> &Arc<Plan> {
@@ -482,19 +482,16 @@ impl Hold {
     }
 
     /// Settles at `actual`; the caller has claimed. `before` is the state it claimed from.
-    fn charge(&self, at: Timestamp, before: u8, actual: Actual, how: u8) -> Receipt {
+    fn charge(&self, at: Timestamp, before: u8, actual: Actual, how: u8) -> Settlement {
         let grown = (before & GROWN != 0).then(|| self.grown.lock());
         let settlement = self.with_shares(grown.as_ref().and_then(|grown| grown.as_deref()), |shares| {
             let total = actual.charged(&total_held(shares));
             self.change(at, shares, Before::Held, total)
         });
         drop(grown);
-        let receipt = self.receipt(&settlement);
-        // Only the claimer sets it, once. Release pairs with the Acquire in `wait_until`.
-        let _ = self.settlement.set(settlement);
-        self.state.fetch_or(CHARGED | how, Ordering::Release);
-        self.first.plan.tell(Gate::settle, at);
-        receipt
+        self.written.write(&settlement);
+        self.tell_outcome(at, CHARGED | how);
+        settlement
     }
 
     /// Brings what expiry charged to `actual`; the caller has set `LATE`.
@@ -502,17 +499,15 @@ impl Hold {
         let grown = self.grown.lock();
         let mut settlement = self.with_shares(grown.as_deref(), |shares| {
             let total = actual.charged(&total_held(shares));
-            let nothing = Cost::nothing();
-            let (charged, resets) = self.settlement.get().map_or((&nothing, 0), |first| (&first.charged, first.resets));
+            let (charged, resets) = self.settled().map_or_else(Default::default, |first| (first.charged, first.resets));
             // A refund goes by the earlier of the two charges.
-            Settlement { resets, ..self.change(at, shares, Before::Charged(charged, resets), total) }
+            Settlement { resets, ..self.change(at, shares, Before::Charged(&charged, resets), total) }
         });
         drop(grown);
         settlement.late = true;
-        let receipt = self.receipt(&settlement);
-        let _ = self.late.set(Box::new(settlement));
+        let _ = self.late.set(Box::new(settlement.clone()));
         self.first.plan.tell(Gate::touch, at);
-        receipt
+        self.receipt(settlement)
     }
 
     /// Releases; the caller has claimed.
@@ -522,7 +517,13 @@ impl Hold {
             self.change(at, shares, Before::Held, Cost::nothing());
         });
         drop(grown);
-        self.state.fetch_or(RELEASED | how, Ordering::Release);
+        self.tell_outcome(at, RELEASED | how);
+    }
+
+    /// Says how it was settled. Nobody but the claimer does, once.
+    fn tell_outcome(&self, at: Timestamp, outcome: u8) {
+        // Pairs with the Acquire in `wait_for_outcome`.
+        self.outcome.store(outcome, Ordering::Release);
         self.first.plan.tell(Gate::settle, at);
     }
 
@@ -547,26 +548,17 @@ impl Hold {
         Settlement { number: unique_number(), at, resets, charged, overages: each_once(overages), late }
     }
 
-    fn receipt(&self, settlement: &Settlement) -> Receipt {
+    fn receipt(&self, settlement: Settlement) -> Receipt {
         let Settlement { number, at, resets, charged, overages, late } = settlement;
         let grown = (self.state.load(Ordering::Acquire) & GROWN != 0).then(|| self.grown.lock());
         let mut parts = SmallVec::new();
         self.with_shares(grown.as_ref().and_then(|grown| grown.as_deref()), |shares| {
-            each_share(shares, [charged], |Share { part, .. }, [cost]| {
-                let cost = (shares.len() > 1).then(|| cost.clone());
+            each_share(shares, [&charged], |Share { part, .. }, [cost]| {
+                let cost = (shares.len() > 1).then(|| Box::new(cost.clone()));
                 parts.push(Charged { plan: Arc::clone(&part.plan), windows: copied(&part.windows), cost });
             });
         });
-        Receipt {
-            number: *number,
-            at: *at,
-            resets: *resets,
-            charged: charged.clone(),
-            overages: overages.clone(),
-            late: *late,
-            degraded: false,
-            parts,
-        }
+        Receipt { number, at, resets, charged, overages, late, degraded: false, parts }
     }
 
     pub(super) fn note_settled(&self, at: Timestamp) {
@@ -575,15 +567,14 @@ impl Hold {
         }
     }
 
-    /// Waits until one of `bits` is set; whoever claimed is between two steps of its own. Returns the state.
-    fn wait_until(&self, bits: u8) -> u8 {
+    /// Waits for the outcome; whoever claimed is between two steps of its own.
+    fn wait_for_outcome(&self) -> u8 {
         loop {
             // Pairs with the Release of the settlement's last step: what it wrote down is seen.
-            let state = self.state.load(Ordering::Acquire);
-            if state & bits != 0 {
-                return state;
+            match self.outcome.load(Ordering::Acquire) {
+                0 => yield_now(),
+                outcome => return outcome,
             }
-            yield_now();
         }
     }
 }
@@ -608,12 +599,11 @@ impl Drop for Hold {
 
 impl fmt::Debug for Hold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.state.load(Ordering::Acquire);
-        let name = match state {
-            _ if state & EXPIRED != 0 => "expired",
-            _ if state & CHARGED != 0 => "committed",
-            _ if state & RELEASED != 0 => "released",
-            _ if state & DISPATCHED != 0 => "dispatched",
+        let name = match self.outcome.load(Ordering::Acquire) {
+            outcome if outcome & EXPIRED != 0 => "expired",
+            outcome if outcome & CHARGED != 0 => "committed",
+            outcome if outcome & RELEASED != 0 => "released",
+            _ if self.state.load(Ordering::Acquire) & DISPATCHED != 0 => "dispatched",
             _ => "held",
         };
         let mut debug = f.debug_struct("Hold");

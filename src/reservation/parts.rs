@@ -62,6 +62,10 @@ impl Part {
             if let Some(charged) = charged {
                 seat.tell_counted(&*self.plan.core, at, (window, charged), to.saturating_sub(from));
             }
+            // Nearly always there is nothing to say.
+            if overages.is_empty() && charged.is_none_or(|charged| seat.is_within(charged)) {
+                continue;
+            }
             let number = seat.meter.now_numbered(window);
             let overage = charged.and_then(|charged| self.plan.overage(index, number, charged));
             // A later part may have given the window room again. A rolling budget counts all parts together.
@@ -99,6 +103,9 @@ impl Part {
 /// The overages of budgets that are over after all changes: each budget once, as the last of its windows says.
 pub(super) fn each_once(overages: Overages) -> SmallVec<[Overage; 0]> {
     let mut told = SmallVec::<[Overage; 0]>::new();
+    if overages.is_empty() {
+        return told;
+    }
     for (_, overage) in overages {
         told.retain(|earlier| (&earlier.limit, &earlier.subject) != (&overage.limit, &overage.subject));
         told.push(overage);

@@ -66,7 +66,7 @@ impl Scope {
                 }
             }
         };
-        let parts = SmallVec::from_iter([Charged { plan: plan.clone(), windows, cost: None }]);
+        let parts = SmallVec::from_buf([Charged { plan: plan.clone(), windows, cost: None }]);
         let degraded = plan.degraded.is_some();
         Ok(Receipt { number: unique_number(), at: now, resets, charged: cost, overages, late: false, degraded, parts })
     }
@@ -107,7 +107,7 @@ impl Scope {
         };
         let cost = charge::record_in_order(&plan.seats, core, order, amount, now, report);
         plan.tell(Gate::touch, now);
-        let parts = SmallVec::from_iter([Charged { plan: plan.clone(), windows, cost: None }]);
+        let parts = SmallVec::from_buf([Charged { plan: plan.clone(), windows, cost: None }]);
         let degraded = plan.degraded.is_some();
         Ok(Receipt { number: unique_number(), at: now, resets, charged: cost, overages, late: false, degraded, parts })
     }

@@ -304,7 +304,7 @@ impl Scope {
         });
         plan.tell(Gate::touch, now);
         let degraded = plan.degraded.is_some();
-        let parts = SmallVec::from_iter([Charged { plan: Arc::clone(&plan), windows, cost: None }]);
+        let parts = SmallVec::from_buf([Charged { plan: Arc::clone(&plan), windows, cost: None }]);
         Ok(Receipt { number: unique_number(), at: now, resets, charged: cost, overages, late: false, degraded, parts })
     }
 
