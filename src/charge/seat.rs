@@ -176,3 +176,7 @@ impl Place for Seat {
         self.mark
     }
 }
+    fn hold(&self, window: i64, amount: u64) {
+        self.meter.hold(window, amount);
+    }
+

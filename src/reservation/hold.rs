@@ -482,6 +482,7 @@ impl Hold {
     }
 
     /// Settles at `actual`; the caller has claimed. `before` is the state it claimed from.
+    #[inline]
     fn charge(&self, at: Timestamp, before: u8, actual: Actual, how: u8) -> Settlement {
         let grown = (before & GROWN != 0).then(|| self.grown.lock());
         let settlement = self.with_shares(grown.as_ref().and_then(|grown| grown.as_deref()), |shares| {
@@ -495,6 +496,7 @@ impl Hold {
     }
 
     /// Brings what expiry charged to `actual`; the caller has set `LATE`.
+    #[cold]
     fn reconcile(&self, at: Timestamp, actual: Actual) -> Receipt {
         let grown = self.grown.lock();
         let mut settlement = self.with_shares(grown.as_deref(), |shares| {
@@ -528,6 +530,7 @@ impl Hold {
     }
 
     /// Changes what the parts have charged to `charged` in all, as of one instant.
+    #[inline]
     fn change(&self, at: Timestamp, shares: &[Share<'_>], before: Before<'_>, charged: Cost) -> Settlement {
         let _flight = self.first.plan.flight();
         let mut overages = Overages::new();
@@ -548,6 +551,7 @@ impl Hold {
         Settlement { number: unique_number(), at, resets, charged, overages: each_once(overages), late }
     }
 
+    #[inline]
     fn receipt(&self, settlement: Settlement) -> Receipt {
         let Settlement { number, at, resets, charged, overages, late } = settlement;
         let grown = (self.state.load(Ordering::Acquire) & GROWN != 0).then(|| self.grown.lock());

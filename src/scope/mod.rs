@@ -150,7 +150,14 @@ impl Scope {
             return self.reserve_for_untold(cost, ttl);
         }
         let plan = self.plan()?;
-        let (windows, admission) = hold(&plan, &cost, self.clock.now()).map_err(|not| not.error(&plan))?;
+        let now = self.clock.now();
+        if let Some(short) = &self.short
+            && plan.version == self.version
+            && let Some(windows) = short.hold(&cost, now, &self.members.core.flights)
+        {
+            return Ok(Reservation::new(Arc::clone(&plan), cost, windows, Admission::default()));
+        }
+        let (windows, admission) = hold(&plan, &cost, now).map_err(|not| not.error(&plan))?;
         Ok(Reservation::new(Arc::clone(&plan), cost, windows, admission))
     }
 
@@ -483,7 +490,7 @@ impl NotAdmitted {
 }
 
 /// Holds `cost` in the budgets of `plan` at `now`, for a hold of its own: whoever settles it tells the plan.
-#[inline]
+#[inline(never)]
 fn hold(plan: &Plan, cost: &Cost, now: Timestamp) -> Result<(Windows, Admission), NotAdmitted> {
     plan.knows(cost)?;
     let passing = plan.pass(cost, now)?;
