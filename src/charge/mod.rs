@@ -28,7 +28,7 @@ use crate::meter::{Gate, Part, State, rule};
 use crate::policy::Enforcement;
 use crate::time::Timestamp;
 use examine::Examiner;
-pub(crate) use examine::Refused;
+pub(crate) use examine::{Blocked, Refused};
 pub(crate) use flights::{Flight, Flights};
 pub(crate) use moment::{Moment, charge_in, charge_in_order, record_in_order, take_back};
 pub(crate) use seat::{Label, Seat};

@@ -124,6 +124,17 @@ impl Seat {
         }
     }
 
+    /// As [`Meter::return_to`].
+    pub(super) fn return_to<M>(
+        &self,
+        refused: State,
+        now: Timestamp,
+        precise: impl FnOnce() -> Timestamp,
+        moment: impl FnOnce() -> Option<M>,
+    ) -> i64 {
+        self.meter.return_to(&self.slice, refused, now, precise, moment)
+    }
+
     /// Start and end of window number `window`, as seen at `now`.
     pub(crate) fn bounds(&self, window: i64, now: Timestamp) -> Option<Bounds> {
         self.meter.bounds(&self.window, window, now)
@@ -171,12 +182,12 @@ impl Place for Seat {
         self.meter.undo(window, amount, part);
     }
 
+    fn hold(&self, window: i64, amount: u64) {
+        self.meter.hold(window, amount);
+    }
+
     #[inline]
     fn mark(&self) -> u64 {
         self.mark
     }
 }
-    fn hold(&self, window: i64, amount: u64) {
-        self.meter.hold(window, amount);
-    }
-

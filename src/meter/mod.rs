@@ -485,7 +485,7 @@ impl Meter {
     /// that its window has then.
     pub(crate) fn return_to<M>(
         &self,
-        window: &Window,
+        slice: &Slice,
         refused: State,
         now: Timestamp,
         precise: impl FnOnce() -> Timestamp,
@@ -493,9 +493,9 @@ impl Meter {
     ) -> i64 {
         // What is seen is loaded before the clock is read: see `come_back`.
         match &self.course {
-            Course::Clock if refused.window > window.index(now).saturating_add(1) => {
+            Course::Clock if refused.window > slice.index(now).saturating_add(1) => {
                 let seen = self.state(refused.window);
-                let now = window.index(precise());
+                let now = slice.index(precise());
                 // Without the moment the refusal stands as it is; the next one tries again.
                 match self.jumped(seen, now).and_then(|_| moment()) {
                     Some(_moment) => self.come_back(seen, now),

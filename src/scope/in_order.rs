@@ -58,8 +58,9 @@ impl Scope {
                 // Made sure of as any refusal; if there is room after all, it was made meanwhile.
                 Err(cost) => {
                     drop(passing);
-                    if let Err(refused) = charge::check(&plan.seats, core, Ask::Charge(&cost), now) {
-                        let error = refused_error(&plan, &refused.come_back(&plan.seats, core));
+                    if let Err(mut refused) = charge::check(&plan.seats, core, Ask::Charge(&cost), now) {
+                        refused.come_back(&plan.seats, core);
+                        let error = refused_error(&plan, &refused);
                         tell_refused(core, &error);
                         return Err(error);
                     }

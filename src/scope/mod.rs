@@ -448,7 +448,10 @@ impl Scope {
 
     fn ask(&self, plan: &Plan, ask: Ask<'_>, now: Timestamp) -> Result<Admission, ChargeError> {
         let core = &*self.members.core;
-        let answer = charge::check(&plan.seats, core, ask, now).map_err(|refused| refused.come_back(&plan.seats, core));
+        let mut answer = charge::check(&plan.seats, core, ask, now);
+        if let Err(refused) = &mut answer {
+            refused.come_back(&plan.seats, core);
+        }
         match (answer, plan.degraded) {
             (_, Some(component)) if core.failure_policy.check == OnFailure::Closed => {
                 Err(ChargeError::Degraded(component))
@@ -476,7 +479,10 @@ impl<E: Into<ChargeError>> From<E> for NotAdmitted {
 impl NotAdmitted {
     fn error(self, plan: &Plan) -> ChargeError {
         match self {
-            Self::Refused(refused) => refused_error(plan, &refused.come_back(&plan.seats, &*plan.core)),
+            Self::Refused(mut refused) => {
+                refused.come_back(&plan.seats, &*plan.core);
+                refused_error(plan, &refused)
+            }
             Self::Error(error) => error,
         }
     }
@@ -566,7 +572,7 @@ fn tell_refused(core: &Core, error: &ChargeError) {
 #[cold]
 fn refused_error(plan: &Plan, refused: &Refused) -> ChargeError {
     match plan.refusal(refused) {
-        Some(refusal) => ChargeError::Refused(Box::new(refusal)),
+        Some(refusal) => ChargeError::Refused(refusal),
         // Unreachable: a refusal names a budget. An error that is not an admission is the safe answer.
         None => UnknownResource::handle(&plan.in_force).into(),
     }
