@@ -18,10 +18,10 @@ use super::error::{ExtendError, SettleError, SplitError};
 use super::parts::{Before, Overages, Part, Share, each_once, each_share};
 use super::settlement::{Settlement, Written};
 use crate::amount::{Cost, Resource, Unit};
-use crate::charge::{Windows, copied};
+use crate::charge::Windows;
 use crate::cost::{CostError, Usage};
 use crate::holds::HoldId;
-use crate::report::{Admission, Charged, Receipt};
+use crate::report::{Admission, Receipt};
 use crate::scope::{ChargeError, Gate, Plan, hold_more};
 use crate::sync::{AtomicU8, Ordering, unique_number, yield_now};
 use crate::time::Timestamp;
@@ -555,12 +555,13 @@ impl Hold {
     fn receipt(&self, settlement: Settlement) -> Receipt {
         let Settlement { number, at, resets, charged, overages, late } = settlement;
         let grown = (self.state.load(Ordering::Acquire) & GROWN != 0).then(|| self.grown.lock());
-        let mut parts = SmallVec::new();
-        self.with_shares(grown.as_ref().and_then(|grown| grown.as_deref()), |shares| {
-            each_share(shares, [&charged], |Share { part, .. }, [cost]| {
-                let cost = (shares.len() > 1).then(|| Box::new(cost.clone()));
-                parts.push(Charged { plan: Arc::clone(&part.plan), windows: copied(&part.windows), cost });
-            });
+        let parts = self.with_shares(grown.as_ref().and_then(|grown| grown.as_deref()), |shares| match shares {
+            [only] => SmallVec::from_buf([only.part.charged(None)]),
+            _ => {
+                let mut parts = SmallVec::new();
+                each_share(shares, [&charged], |Share { part, .. }, [cost]| parts.push(part.charged(Some(cost))));
+                parts
+            }
         });
         Receipt { number, at, resets, charged, overages, late, degraded: false, parts }
     }

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use crate::amount::{Cost, Resource};
 use crate::charge::{Windows, copied};
 use crate::meter::Settled;
-use crate::report::Overage;
+use crate::report::{Charged, Overage};
 use crate::scope::Plan;
 use crate::time::Timestamp;
 use crate::window::Window;
@@ -86,6 +86,12 @@ impl Part {
     /// Another one in the same budgets and windows.
     pub(super) fn beside(&self, cost: Cost) -> Self {
         Self { plan: Arc::clone(&self.plan), cost, windows: copied(&self.windows) }
+    }
+
+    /// What a receipt says of it, of which this fell to it; all of it where nothing is named.
+    pub(super) fn charged(&self, cost: Option<&Cost>) -> Charged {
+        let cost = cost.map(|cost| Box::new(cost.clone()));
+        Charged { plan: Arc::clone(&self.plan), windows: copied(&self.windows), cost }
     }
 
     /// Charges what it is to hold, whether it fits or not.

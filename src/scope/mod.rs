@@ -140,7 +140,12 @@ impl Scope {
     /// many as it may.
     #[inline]
     pub fn reserve(&self, cost: Cost) -> Result<Reservation, ChargeError> {
-        self.reserve_untold(cost).inspect_err(|error| tell_refused(&self.members.core, error))
+        // Not `inspect_err`, which would move the reservation once more.
+        let answer = self.reserve_untold(cost);
+        if let Err(error) = &answer {
+            tell_refused(&self.members.core, error);
+        }
+        answer
     }
 
     /// [`Scope::reserve`] that tells no listener of a refusal.
