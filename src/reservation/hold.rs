@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
 use super::Actual;
@@ -63,10 +63,16 @@ pub struct Hold {
     state: AtomicU8,
     /// How it was settled; 0 until then.
     outcome: AtomicU8,
-    grown: Mutex<Option<Box<Grown>>>,
     written: Written,
+    rare: OnceLock<Box<Rare>>,
+}
+
+/// What few holds have.
+#[derive(Default)]
+struct Rare {
+    grown: Mutex<Grown>,
     /// Of a commit after the hold had expired.
-    late: OnceLock<Box<Settlement>>,
+    late: OnceLock<Settlement>,
     /// What the engine keeps it under.
     id: OnceLock<HoldId>,
 }
@@ -94,25 +100,40 @@ impl Grown {
 
 impl Hold {
     pub(crate) fn new(plan: Arc<Plan>, cost: Cost, windows: Windows, admission: Admission) -> Self {
-        Self::of(Part { plan, cost, windows }, None, 0, admission)
+        Self::of(Part { plan, cost, windows }, OnceLock::new(), 0, admission)
     }
 
-    fn of(first: Part, grown: Option<Box<Grown>>, state: u8, admission: Admission) -> Self {
+    fn of(first: Part, rare: OnceLock<Box<Rare>>, state: u8, admission: Admission) -> Self {
         Self {
             first,
             admission,
             state: AtomicU8::new(state),
             outcome: AtomicU8::new(0),
-            grown: Mutex::new(grown),
             written: Written::nothing(),
-            late: OnceLock::new(),
-            id: OnceLock::new(),
+            rare,
         }
+    }
+
+    fn rare(&self) -> &Rare {
+        self.rare.get_or_init(Box::default)
+    }
+
+    fn late(&self) -> Option<&Settlement> {
+        self.rare.get()?.late.get()
+    }
+
+    fn grown(&self) -> Option<MutexGuard<'_, Grown>> {
+        Some(self.rare.get()?.grown.lock())
+    }
+
+    /// As [`Hold::grown`], if `state` says that there is something.
+    fn grown_in(&self, state: u8) -> Option<MutexGuard<'_, Grown>> {
+        if state & GROWN != 0 { self.grown() } else { None }
     }
 
     /// What is held, extensions included and parts that were split off excluded.
     pub fn held(&self) -> Cost {
-        let grown = self.grown.lock();
+        let grown = self.grown();
         self.with_shares(grown.as_deref(), |shares| total_held(shares).into_owned())
     }
 
@@ -123,7 +144,7 @@ impl Hold {
 
     /// The id under which the engine keeps it, if it has a time-to-live or was detached.
     pub fn id(&self) -> Option<&HoldId> {
-        self.id.get()
+        self.rare.get()?.id.get()
     }
 
     /// Whether nobody has settled it yet. Another thread may do so at any moment.
@@ -145,7 +166,7 @@ impl Hold {
     /// Adds to what is known to have been used so far, as a stream tells of it. A drop after [`dispatched`](Self::dispatched) charges at
     /// least this; a commit goes by its own actual.
     pub fn observe(&self, cost: &Cost) {
-        self.grown.lock().get_or_insert_default().observed.add_all(cost);
+        self.rare().grown.lock().observed.add_all(cost);
         self.state.fetch_or(GROWN, Ordering::AcqRel);
     }
 
@@ -167,7 +188,7 @@ impl Hold {
         }
         let (windows, admission) = hold_more(&plan, &cost, at)?;
         let part = Part { plan, cost, windows };
-        let mut grown = self.grown.lock();
+        let mut grown = self.rare().grown.lock();
         // A settlement that claimed before this bit was set does not look for extensions; one that claims after it waits for the lock.
         if self.state.fetch_or(GROWN, Ordering::AcqRel) & CLAIMED != 0 {
             drop(grown);
@@ -177,7 +198,7 @@ impl Hold {
             part.plan.tell(Gate::touch, at);
             return Err(ExtendError::Settled);
         }
-        grown.get_or_insert_default().extend(part);
+        grown.extend(part);
         Ok(admission)
     }
 
@@ -197,17 +218,16 @@ impl Hold {
     }
 
     fn take(&self, cost: &Cost) -> Result<Self, SplitError> {
-        let mut grown = self.grown.lock();
+        let mut grown = self.rare().grown.lock();
         // As in `try_extend`.
         let before = self.state.fetch_or(GROWN, Ordering::AcqRel);
         if before & CLAIMED != 0 {
             return Err(SplitError::Settled);
         }
-        let held = self.with_shares(grown.as_deref(), |shares| total_held(shares).into_owned());
+        let held = self.with_shares(Some(&grown), |shares| total_held(shares).into_owned());
         if let Some((resource, _)) = cost.iter().find(|&(r, amount)| amount > held.amount(r).unwrap_or(0)) {
             return Err(SplitError::TooMuch { resource, held: held.amount(resource).unwrap_or(0) });
         }
-        let grown = grown.get_or_insert_default();
         let mut rest = cost.clone();
         let mut taken = Vec::new();
         // The newest first: what was admitted last is given away first.
@@ -223,8 +243,9 @@ impl Hold {
         let share = rest.take_up_to(&self.first.cost.less(&grown.given));
         grown.given.add_all(&share);
         let first = self.first.beside(share);
-        let grown = Grown { extensions: taken, ..Grown::default() };
-        Ok(Self::of(first, Some(Box::new(grown)), before & DISPATCHED | GROWN, Admission::default()))
+        let grown = Mutex::new(Grown { extensions: taken, ..Grown::default() });
+        let rare = Box::new(Rare { grown, ..Rare::default() });
+        Ok(Self::of(first, rare.into(), before & DISPATCHED | GROWN, Admission::default()))
     }
 
     /// What a usage costs by the tables of the policy that the hold was made under, whatever has been put in force since.
@@ -268,12 +289,11 @@ impl Hold {
             if self.state.fetch_or(LATE, Ordering::AcqRel) & LATE == 0 {
                 return Ok(self.reconcile(at, actual));
             }
-            while self.late.get().is_none() {
+            while self.late().is_none() {
                 yield_now();
             }
         }
-        let settlement = self.late.get().map(|late| (**late).clone());
-        match settlement.or_else(|| (outcome & CHARGED != 0).then(|| self.written.read())) {
+        match self.late().cloned().or_else(|| (outcome & CHARGED != 0).then(|| self.written.read())) {
             None => Err(SettleError::Released),
             Some(settlement) if settlement.charged == actual.charged(&self.held()) => Ok(self.receipt(settlement)),
             Some(_) => Err(SettleError::Conflict),
@@ -304,7 +324,7 @@ impl Hold {
     /// open for no longer than that, whether or not anybody has looked meanwhile.
     fn look_at_the_clock(&self) -> Timestamp {
         let core = &self.first.plan.core;
-        if self.id.get().is_none() {
+        if self.id().is_none() {
             return core.now();
         }
         let at = core.now_precise();
@@ -329,7 +349,7 @@ impl Hold {
     /// [`SettleError::Expired`] when the time has run out, [`SettleError::Committed`] or [`SettleError::Released`] when it is settled,
     /// [`SettleError::NoTimeToLive`] when it never had one.
     pub fn renew(&self, ttl: Duration) -> Result<(), SettleError> {
-        let id = self.id.get().ok_or(SettleError::NoTimeToLive)?;
+        let id = self.id().ok_or(SettleError::NoTimeToLive)?;
         let core = &self.first.plan.core;
         let now = core.now_precise();
         if self.is_open() && core.holds.renew(id, self, now, now.saturating_add(ttl)).is_some() {
@@ -342,7 +362,7 @@ impl Hold {
     /// When the time-to-live runs out; `None` when it has none, or is settled.
     pub fn expires_at(&self) -> Option<Timestamp> {
         // Whoever settles it claims it first and has it forgotten afterwards.
-        let id = self.id.get().filter(|_| self.is_open())?;
+        let id = self.id().filter(|_| self.is_open())?;
         self.first.plan.core.holds.expires_at(id, self)
     }
 
@@ -361,7 +381,7 @@ impl Hold {
         if before & DISPATCHED == 0 {
             self.give_back(at, before, how);
         } else {
-            let observed = self.grown.lock().as_ref().map(|grown| grown.observed.clone());
+            let observed = self.grown().map(|grown| grown.observed.clone());
             self.charge(at, before, Actual::AtLeast(observed.unwrap_or_default()), how);
         }
         true
@@ -393,9 +413,8 @@ impl Hold {
     }
 
     fn grow(&self, at: Timestamp, cost: &Cost) {
-        let mut locked = self.grown.lock();
+        let mut grown = self.rare().grown.lock();
         self.state.fetch_or(GROWN, Ordering::AcqRel);
-        let grown = locked.get_or_insert_default();
         let flight = self.first.plan.flight();
         for (resource, amount) in cost.iter().filter(|(_, amount)| *amount > 0) {
             let mut parts = std::iter::once(&self.first).chain(&grown.extensions);
@@ -404,13 +423,13 @@ impl Hold {
             grown.extend(part);
         }
         drop(flight);
-        drop(locked);
+        drop(grown);
         self.first.plan.tell(Gate::touch, at);
     }
 
     /// What a resource of one of its budgets is called, and its unit.
     pub(crate) fn called(&self, resource: Resource) -> Option<(Box<str>, Unit)> {
-        let grown = self.grown.lock();
+        let grown = self.grown();
         let extensions = grown.iter().flat_map(|grown| &grown.extensions);
         let mut plans = std::iter::once(&self.first).chain(extensions).map(|part| &part.plan);
         plans.find_map(|plan| {
@@ -422,7 +441,7 @@ impl Hold {
 
     /// Brings what a committed hold charged from `before` to `after`.
     pub(crate) fn correct(&self, at: Timestamp, before: &Cost, after: &Cost) {
-        let grown = self.grown.lock();
+        let grown = self.grown();
         let resets = self.settled().map_or(0, |settlement| settlement.resets);
         self.with_shares(grown.as_deref(), |shares| {
             self.change(at, shares, Before::Charged(before, resets), after.clone());
@@ -452,14 +471,14 @@ impl Hold {
 
     /// Notes what the engine keeps it under, once.
     pub(super) fn keep_under(&self, id: HoldId) {
-        let _ = self.id.set(id);
+        let _ = self.rare().id.set(id);
     }
 
     /// Whether each resource is one of a budget that some part was admitted by, or declared by its policy.
     fn knows(&self, cost: &Cost) -> bool {
         cost.items.iter().all(|&(resource, _)| {
             self.first.plan.knows_resource(resource) || {
-                let grown = self.grown.lock();
+                let grown = self.grown();
                 let mut extensions = grown.iter().flat_map(|grown| &grown.extensions);
                 extensions.any(|part| part.plan.knows_resource(resource))
             }
@@ -484,8 +503,8 @@ impl Hold {
     /// Settles at `actual`; the caller has claimed. `before` is the state it claimed from.
     #[inline]
     fn charge(&self, at: Timestamp, before: u8, actual: Actual, how: u8) -> Settlement {
-        let grown = (before & GROWN != 0).then(|| self.grown.lock());
-        let settlement = self.with_shares(grown.as_ref().and_then(|grown| grown.as_deref()), |shares| {
+        let grown = self.grown_in(before);
+        let settlement = self.with_shares(grown.as_deref(), |shares| {
             let total = actual.charged(&total_held(shares));
             self.change(at, shares, Before::Held, total)
         });
@@ -498,7 +517,7 @@ impl Hold {
     /// Brings what expiry charged to `actual`; the caller has set `LATE`.
     #[cold]
     fn reconcile(&self, at: Timestamp, actual: Actual) -> Receipt {
-        let grown = self.grown.lock();
+        let grown = self.grown();
         let mut settlement = self.with_shares(grown.as_deref(), |shares| {
             let total = actual.charged(&total_held(shares));
             let (charged, resets) = self.settled().map_or_else(Default::default, |first| (first.charged, first.resets));
@@ -507,15 +526,15 @@ impl Hold {
         });
         drop(grown);
         settlement.late = true;
-        let _ = self.late.set(Box::new(settlement.clone()));
+        let _ = self.rare().late.set(settlement.clone());
         self.first.plan.tell(Gate::touch, at);
         self.receipt(settlement)
     }
 
     /// Releases; the caller has claimed.
     fn give_back(&self, at: Timestamp, before: u8, how: u8) {
-        let grown = (before & GROWN != 0).then(|| self.grown.lock());
-        self.with_shares(grown.as_ref().and_then(|grown| grown.as_deref()), |shares| {
+        let grown = self.grown_in(before);
+        self.with_shares(grown.as_deref(), |shares| {
             self.change(at, shares, Before::Held, Cost::nothing());
         });
         drop(grown);
@@ -554,8 +573,8 @@ impl Hold {
     #[inline]
     fn receipt(&self, settlement: Settlement) -> Receipt {
         let Settlement { number, at, resets, charged, overages, late } = settlement;
-        let grown = (self.state.load(Ordering::Acquire) & GROWN != 0).then(|| self.grown.lock());
-        let parts = self.with_shares(grown.as_ref().and_then(|grown| grown.as_deref()), |shares| match shares {
+        let grown = self.grown_in(self.state.load(Ordering::Acquire));
+        let parts = self.with_shares(grown.as_deref(), |shares| match shares {
             [only] => SmallVec::from_buf([only.part.charged(None)]),
             _ => {
                 let mut parts = SmallVec::new();
@@ -567,7 +586,7 @@ impl Hold {
     }
 
     pub(super) fn note_settled(&self, at: Timestamp) {
-        if let Some(id) = self.id.get() {
+        if let Some(id) = self.id() {
             self.first.plan.core.holds.settled(id, self, at);
         }
     }
@@ -613,7 +632,7 @@ impl fmt::Debug for Hold {
         };
         let mut debug = f.debug_struct("Hold");
         debug.field("state", &name).field("cost", &self.first.cost);
-        self.id.get().map(|id| debug.field("id", id));
+        self.id().map(|id| debug.field("id", id));
         debug.finish_non_exhaustive()
     }
 }
