@@ -574,13 +574,13 @@ impl Hold {
     fn receipt(&self, settlement: Settlement) -> Receipt {
         let Settlement { number, at, resets, charged, overages, late } = settlement;
         let grown = self.grown_in(self.state.load(Ordering::Acquire));
-        let parts = self.with_shares(grown.as_deref(), |shares| match shares {
-            [only] => SmallVec::from_buf([only.part.charged(None)]),
-            _ => {
-                let mut parts = SmallVec::new();
-                each_share(shares, [&charged], |Share { part, .. }, [cost]| parts.push(part.charged(Some(cost))));
-                parts
+        let parts = self.with_shares(grown.as_deref(), |shares| {
+            if let [only] = shares {
+                return SmallVec::from_buf([only.part.charged(None)]);
             }
+            let mut parts = SmallVec::new();
+            each_share(shares, [&charged], |Share { part, .. }, [cost]| parts.push(part.charged(Some(cost))));
+            parts
         });
         Receipt { number, at, resets, charged, overages, late, degraded: false, parts }
     }
