@@ -99,6 +99,15 @@ impl Resource {
         (self.bits & u32::MAX as u64) as usize
     }
 
+    /// The handle as one word, for [`Resource::from_bits`].
+    pub(crate) const fn bits(self) -> u64 {
+        self.bits
+    }
+
+    pub(crate) const fn from_bits(bits: u64) -> Self {
+        Self { bits }
+    }
+
     /// A cost of `amount` units of this resource (nano-dollars when its unit is [`Unit::Usd`]).
     #[inline]
     pub fn of(self, amount: u64) -> Cost {

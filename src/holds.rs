@@ -314,11 +314,17 @@ impl<T: ?Sized> Holds<T> {
         drop(forgotten);
     }
 
+    /// Whether no id is claimed, open or remembered.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        // Pairs with the addition before a claim: a hold that this thread knows of is seen.
+        self.kept.load(Ordering::Acquire) == 0
+    }
+
     /// The holds that have expired by `now`, for the caller to settle: each is told of once. Forgets what has been remembered long enough.
     pub(crate) fn overdue(&self, now: Timestamp) -> Vec<Arc<T>> {
         let (mut overdue, mut forgotten) = (Vec::new(), Vec::new());
-        // Nearly always in an engine whose holds have no ids. Pairs with the addition before a claim: a hold that this thread knows of is seen.
-        if self.kept.load(Ordering::Acquire) == 0 {
+        if self.is_empty() {
             return overdue;
         }
         for shard in &self.shards {

@@ -78,7 +78,7 @@ pub(crate) struct Charged {
     pub(crate) plan: Arc<Plan>,
     pub(crate) windows: Windows,
     /// What of the receipt's charge fell to it; `None` when that is all of it.
-    pub(crate) cost: Option<Cost>,
+    pub(crate) cost: Option<Box<Cost>>,
 }
 
 impl Receipt {
@@ -108,7 +108,7 @@ impl Receipt {
     pub(crate) fn give_back(&self, cost: &Cost, now: Timestamp) {
         let mut rest = cost.clone();
         for Charged { plan, windows, cost } in self.parts.iter().rev() {
-            let share = rest.take_up_to(cost.as_ref().unwrap_or(&self.charged));
+            let share = rest.take_up_to(cost.as_deref().unwrap_or(&self.charged));
             let flight = plan.flight();
             for (seat, &window) in plan.seats.iter().zip(windows) {
                 if let Some(amount @ 1..) = share.amount(seat.resource) {

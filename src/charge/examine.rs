@@ -36,13 +36,12 @@ pub(crate) struct Refused {
 impl Refused {
     /// Keeps a window that a jumped clock opened from locking its subject out for longer than one window. Reads the clock, which may be the
     /// host's own, and waits for what is under way: the caller holds nothing.
-    pub(crate) fn come_back(mut self, seats: &[Seat], grounds: &impl Grounds) -> Self {
+    pub(crate) fn come_back(&mut self, seats: &[Seat], grounds: &impl Grounds) {
         for blocked in &mut self.blocked {
             let seat = &seats[blocked.seat];
             let (precise, moment) = (|| grounds.clock().now_precise(), || grounds.flights().try_exclusive());
-            blocked.state.window = seat.meter.return_to(&seat.window, blocked.state, self.now, precise, moment);
+            blocked.state.window = seat.return_to(blocked.state, self.now, precise, moment);
         }
-        self
     }
 }
 
@@ -124,8 +123,8 @@ impl<'a, G: Grounds> Examiner<'a, G> {
         found
     }
 
-    /// How often something was taken back so far, by seat.
-    fn taken_back(&self) -> SmallVec<[u32; 8]> {
-        self.seats.iter().map(|seat| seat.meter.taken_back()).collect()
+    /// How often something was taken back so far, from all seats: each one's count only grows.
+    fn taken_back(&self) -> u64 {
+        self.seats.iter().map(|seat| u64::from(seat.meter.taken_back())).sum()
     }
 }

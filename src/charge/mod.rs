@@ -28,7 +28,7 @@ use crate::meter::{Gate, Part, State, rule};
 use crate::policy::Enforcement;
 use crate::time::Timestamp;
 use examine::Examiner;
-pub(crate) use examine::Refused;
+pub(crate) use examine::{Blocked, Refused};
 pub(crate) use flights::{Flight, Flights};
 pub(crate) use moment::{Moment, charge_in, charge_in_order, record_in_order, take_back};
 pub(crate) use seat::{Label, Seat};
@@ -155,6 +155,9 @@ trait Place {
 
     /// Takes back what was charged in `window`.
     fn undo(&self, window: i64, amount: u64, part: Part);
+
+    /// Counts `amount`, which has been charged to be held, as held in `window`.
+    fn hold(&self, window: i64, amount: u64);
 
     /// The least charged amount that is worth telling.
     fn mark(&self) -> u64;
@@ -294,7 +297,8 @@ fn take(
 }
 
 /// Charges the hard seats in order; undoes all and says false when one has no room.
-#[inline]
+#[allow(clippy::inline_always, reason = "measured: each way to charge is one function this way")]
+#[inline(always)]
 fn charge_hard<P: Place>(
     seats: &[P],
     ask: Ask<'_>,
@@ -353,10 +357,11 @@ fn charge_rest(
 }
 
 /// Marks what `cost` holds in each seat, for reports.
-fn mark_held(seats: &[Seat], cost: &Cost, windows: &Windows) {
+#[inline]
+fn mark_held<P: Place>(seats: &[P], cost: &Cost, windows: &Windows) {
     for (seat, &window) in seats.iter().zip(windows) {
-        if let Some(amount) = cost.amount(seat.resource).filter(|amount| *amount > 0) {
-            seat.meter.hold(window, amount);
+        if let Some(amount @ 1..) = cost.amount(seat.resource()) {
+            seat.hold(window, amount);
         }
     }
 }

@@ -102,6 +102,12 @@ impl Seat {
         }
     }
 
+    /// Whether `charged` is certainly not above its cap, which may be higher in one window.
+    #[inline]
+    pub(crate) fn is_within(&self, charged: u64) -> bool {
+        Cap::Max(charged) <= self.cap
+    }
+
     /// Its gate, if that is one and the same at all times, and one word of one layout decides: not topped up, by the clock.
     pub(super) fn plain_gate(&self) -> Option<Gate> {
         (self.is_hard() && self.topped.is_none() && self.meter.follows_clock()).then_some(self.gate)
@@ -123,6 +129,17 @@ impl Seat {
         match self.meter.admit_at(&self.slice, now, amount, Gate::Open, part) {
             Ok(state) | Err(state) => state,
         }
+    }
+
+    /// As [`Meter::return_to`].
+    pub(super) fn return_to<M>(
+        &self,
+        refused: State,
+        now: Timestamp,
+        precise: impl FnOnce() -> Timestamp,
+        moment: impl FnOnce() -> Option<M>,
+    ) -> i64 {
+        self.meter.return_to(&self.slice, refused, now, precise, moment)
     }
 
     /// Start and end of window number `window`, as seen at `now`.
@@ -174,6 +191,10 @@ impl Place for Seat {
 
     fn undo(&self, window: i64, amount: u64, part: Part) {
         self.meter.undo(window, amount, part);
+    }
+
+    fn hold(&self, window: i64, amount: u64) {
+        self.meter.hold(window, amount);
     }
 
     #[inline]

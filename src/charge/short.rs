@@ -1,4 +1,4 @@
-//! The short way: charging budgets that all can refuse, each by one word, with what it takes side by side.
+//! The short way: charging budgets, or holding in them, that all can refuse, each by one word, with what it takes side by side.
 //!
 //! Nearly every charge is of such budgets, and fits. The short way admits it by the same steps as the long one, or charges nothing and leaves
 //! the answer to the long one: whatever refuses, is worth telling, or is unusual goes there.
@@ -6,7 +6,7 @@
 use std::borrow::Borrow;
 use std::sync::Arc;
 
-use super::{Ask, Flights, Place, Reached, SEATS_INLINE, Seat, charge_hard, look, unset};
+use super::{Ask, Flights, Place, Reached, SEATS_INLINE, Seat, Windows, charge_hard, look, mark_held, unset};
 use crate::amount::{Cost, Resource};
 use crate::meter::{Gate, Layout, Meter, Part, Slice, State, Striping};
 use crate::time::Timestamp;
@@ -59,6 +59,21 @@ impl Short {
             Self::Several(places) => charge_several(places, cost, now, flights),
         }
     }
+
+    /// Holds `cost` where [`Short::charge`] would charge it, if it names the resources of all budgets; says in which windows. A hold opens the
+    /// windows of the others too, which is for the long way.
+    #[inline]
+    pub(crate) fn hold(&self, cost: &Cost, now: Timestamp, flights: &Flights) -> Option<Windows> {
+        let places = match self {
+            Self::Single(place) => std::slice::from_ref(place),
+            Self::Several(places) => places,
+        };
+        if !places.iter().all(|place| cost.amount(place.resource()).is_some()) {
+            return None;
+        }
+        let mut windows = unset(places.len());
+        take_short(places, Ask::Hold(cost), cost, (now, flights), &mut windows).then_some(windows)
+    }
 }
 
 /// Charges budgets that were found for this call, in the policy's order; as [`Short::charge`].
@@ -85,14 +100,30 @@ fn charge_several<A: Borrow<Meter>, M: Borrow<Measure>>(
     now: Timestamp,
     flights: &Flights,
 ) -> bool {
-    let ask = Ask::Charge(cost);
+    take_short(places, Ask::Charge(cost), cost, (now, flights), &mut unset(places.len()))
+}
+
+/// Charges or holds `cost`, which `ask` asks for; false when nothing was taken.
+#[allow(clippy::inline_always, reason = "measured: each of the two is one function this way")]
+#[inline(always)]
+fn take_short<A: Borrow<Meter>, M: Borrow<Measure>>(
+    places: &[Quick<A, M>],
+    ask: Ask<'_>,
+    cost: &Cost,
+    (now, flights): (Timestamp, &Flights),
+    windows: &mut Windows,
+) -> bool {
     let is_counted = |&(resource, _): &(Resource, u64)| places.iter().any(|place| place.resource() == resource);
     if !cost.items.iter().all(is_counted) {
         return false;
     }
     let Some(seen) = look(places, ask, now) else { return false };
     let _flight = seen.is_announced(ask).then(|| flights.begin());
-    charge_hard(places, ask, now, &mut unset(places.len()), &mut Reached::new())
+    let taken = charge_hard(places, ask, now, windows, &mut Reached::new());
+    if let (true, Ask::Hold(_)) = (taken, ask) {
+        mark_held(places, cost, windows);
+    }
+    taken
 }
 
 impl Measure {
@@ -164,6 +195,11 @@ impl<A: Borrow<Meter>, M: Borrow<Measure>> Place for Quick<A, M> {
 
     fn undo(&self, window: i64, amount: u64, part: Part) {
         self.meter.borrow().undo(window, amount, part);
+    }
+
+    #[inline]
+    fn hold(&self, window: i64, amount: u64) {
+        self.meter.borrow().hold(window, amount);
     }
 
     #[inline]

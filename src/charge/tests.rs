@@ -24,7 +24,10 @@ impl Rig {
     fn charge(&self, amount: u64) -> Result<Passed, Refused> {
         let (cost, now) = (TOKENS.of(amount), self.ground.manual.now());
         let answer = charge(&self.seats, &self.ground, Ask::Charge(&cost), now, &mut Windows::new());
-        answer.map_err(|refused| refused.come_back(&self.seats, &self.ground))
+        answer.map_err(|mut refused| {
+            refused.come_back(&self.seats, &self.ground);
+            refused
+        })
     }
 
     fn charged(&self) -> Vec<u64> {

@@ -346,13 +346,14 @@ impl Meter {
     fn admit_striped(&self, now: i64, amount: u64, gate: Gate) -> Result<State, State> {
         let share = |max| Share { window: now, max, amount };
         let stripes = self.stripes.get();
-        if let (Gate::Max(max), Some(stripes)) = (gate, stripes)
+        // An amount of 0 is a question that stripes cannot answer.
+        if let (Gate::Max(max), Some(stripes), 1..) = (gate, stripes, amount)
             && stripes.charge(share(max))
         {
             return Ok(State { window: now, amount: 0 });
         }
         let admitted = self.admit(now, amount, gate)?;
-        if let (Gate::Max(max), Some(stripes)) = (gate, stripes) {
+        if let (Gate::Max(max), Some(stripes), 1..) = (gate, stripes, amount) {
             stripes.take(share(max), &self.word, self.layout, |window, room| {
                 self.change_in(window, room, 0);
             });
@@ -655,7 +656,7 @@ impl Meter {
     /// that its window has then.
     pub(crate) fn return_to<M>(
         &self,
-        window: &Window,
+        slice: &Slice,
         refused: State,
         now: Timestamp,
         precise: impl FnOnce() -> Timestamp,
@@ -663,10 +664,10 @@ impl Meter {
     ) -> i64 {
         // What is seen is loaded before the clock is read: see `come_back`.
         match &self.course {
-            Course::Clock if refused.window > window.index(now).saturating_add(1) => {
+            Course::Clock if refused.window > slice.index(now).saturating_add(1) => {
                 drop(self.calm());
                 let seen = self.state(refused.window);
-                let now = window.index(precise());
+                let now = slice.index(precise());
                 // Without the moment the refusal stands as it is; the next one tries again.
                 match self.jumped(seen, now).and_then(|_| moment()) {
                     Some(_moment) => self.come_back(seen, now),

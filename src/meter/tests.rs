@@ -121,9 +121,9 @@ fn nothing_is_renumbered_while_what_is_held_may_change() {
     meter.admit(10, 5, Gate::Max(100)).unwrap();
     let refused = meter.admit(5_000, 60, Gate::Max(100)).unwrap();
     meter.hold(5_000, 60);
-    assert_eq!(meter.return_to(&Window::Day, refused, now, || now, || None::<()>), 5_000);
+    assert_eq!(meter.return_to(&Slice::new(Window::Day), refused, now, || now, || None::<()>), 5_000);
     assert_eq!((meter.state(10), meter.held(5_000, now)), (refused, 60));
-    assert_eq!(meter.return_to(&Window::Day, refused, now, || now, || Some(())), 11);
+    assert_eq!(meter.return_to(&Slice::new(Window::Day), refused, now, || now, || Some(())), 11);
 }
 
 /// A clock that stands at 1970 until it is set, as on machines without a battery, must not leave budgets in the far future.

@@ -1,8 +1,8 @@
 //! The hold itself: what is held, and its one settlement.
 //!
-//! **Who owns what.** `state` is a set of bits that only grows: whoever sets `CLAIMED` first settles, everybody else reads what came of
-//! it. When a hold's time runs out, its expiry claims and settles it like anybody else; a commit that comes after that reconciles, and
-//! `LATE` says whose turn that is. Extensions, parts that were split off and observations are rare and stand behind a lock of the hold's own;
+//! **Who owns what.** `state` is a set of bits that only grows: whoever sets `CLAIMED` first settles, and says in `outcome` how, when what was
+//! charged is written down; everybody else reads it then. When a hold's time runs out, its expiry claims and settles it like anybody else; a
+//! commit that comes after that reconciles, and `LATE` says whose turn that is. Extensions, parts that were split off and observations are rare and stand behind a lock of the hold's own;
 //! the bit `GROWN` says whether there are any, so that settling a plain hold takes no lock.
 
 use std::borrow::Cow;
@@ -10,17 +10,18 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
 use super::Actual;
 use super::error::{ExtendError, SettleError, SplitError};
 use super::parts::{Before, Overages, Part, Share, each_once, each_share};
+use super::settlement::{Settlement, Written};
 use crate::amount::{Cost, Resource, Unit};
-use crate::charge::{Windows, copied};
+use crate::charge::Windows;
 use crate::cost::{CostError, Usage};
 use crate::holds::HoldId;
-use crate::report::{Admission, Charged, Overage, Receipt};
+use crate::report::{Admission, Receipt};
 use crate::scope::{ChargeError, Gate, Plan, hold_more};
 use crate::sync::{AtomicU8, Ordering, unique_number, yield_now};
 use crate::time::Timestamp;
@@ -29,16 +30,17 @@ use crate::time::Timestamp;
 const DISPATCHED: u8 = 1;
 /// Somebody settles.
 const CLAIMED: u8 = 2;
-/// The settlement is done, and something was charged: it is written down.
-const CHARGED: u8 = 4;
-/// The settlement is done, and everything was given back.
-const RELEASED: u8 = 8;
 /// There are extensions, observations, or parts that were split off.
-const GROWN: u8 = 16;
-/// It was the time-to-live that settled. Set with `CHARGED` or `RELEASED`.
-const EXPIRED: u8 = 32;
-/// Somebody commits after that.
-const LATE: u8 = 64;
+const GROWN: u8 = 4;
+/// Somebody commits after the time-to-live has settled.
+const LATE: u8 = 8;
+
+/// The outcome: something was charged, and is written down.
+const CHARGED: u8 = 1;
+/// The outcome: everything was given back.
+const RELEASED: u8 = 2;
+/// With either: it was the time-to-live that settled.
+const EXPIRED: u8 = 4;
 
 /// What is held in every budget of a scope: the part of a [`Reservation`](super::Reservation) and of a
 /// [`DetachedHold`](super::DetachedHold) that both have, reached through either.
@@ -59,10 +61,18 @@ pub struct Hold {
     first: Part,
     admission: Admission,
     state: AtomicU8,
-    grown: Mutex<Option<Box<Grown>>>,
-    settlement: OnceLock<Settlement>,
+    /// How it was settled; 0 until then.
+    outcome: AtomicU8,
+    written: Written,
+    rare: OnceLock<Box<Rare>>,
+}
+
+/// What few holds have.
+#[derive(Default)]
+struct Rare {
+    grown: Mutex<Grown>,
     /// Of a commit after the hold had expired.
-    late: OnceLock<Box<Settlement>>,
+    late: OnceLock<Settlement>,
     /// What the engine keeps it under.
     id: OnceLock<HoldId>,
 }
@@ -88,37 +98,42 @@ impl Grown {
     }
 }
 
-/// What a settlement charged: its receipt, but for the windows.
-struct Settlement {
-    number: u64,
-    at: Timestamp,
-    /// How many resets the engine had carried out.
-    resets: u64,
-    charged: Cost,
-    overages: SmallVec<[Overage; 0]>,
-    late: bool,
-}
-
 impl Hold {
     pub(crate) fn new(plan: Arc<Plan>, cost: Cost, windows: Windows, admission: Admission) -> Self {
-        Self::of(Part { plan, cost, windows }, None, 0, admission)
+        Self::of(Part { plan, cost, windows }, OnceLock::new(), 0, admission)
     }
 
-    fn of(first: Part, grown: Option<Box<Grown>>, state: u8, admission: Admission) -> Self {
+    fn of(first: Part, rare: OnceLock<Box<Rare>>, state: u8, admission: Admission) -> Self {
         Self {
             first,
             admission,
             state: AtomicU8::new(state),
-            grown: Mutex::new(grown),
-            settlement: OnceLock::new(),
-            late: OnceLock::new(),
-            id: OnceLock::new(),
+            outcome: AtomicU8::new(0),
+            written: Written::nothing(),
+            rare,
         }
+    }
+
+    fn rare(&self) -> &Rare {
+        self.rare.get_or_init(Box::default)
+    }
+
+    fn late(&self) -> Option<&Settlement> {
+        self.rare.get()?.late.get()
+    }
+
+    fn grown(&self) -> Option<MutexGuard<'_, Grown>> {
+        Some(self.rare.get()?.grown.lock())
+    }
+
+    /// As [`Hold::grown`], if `state` says that there is something.
+    fn grown_in(&self, state: u8) -> Option<MutexGuard<'_, Grown>> {
+        if state & GROWN != 0 { self.grown() } else { None }
     }
 
     /// What is held, extensions included and parts that were split off excluded.
     pub fn held(&self) -> Cost {
-        let grown = self.grown.lock();
+        let grown = self.grown();
         self.with_shares(grown.as_deref(), |shares| total_held(shares).into_owned())
     }
 
@@ -129,7 +144,7 @@ impl Hold {
 
     /// The id under which the engine keeps it, if it has a time-to-live or was detached.
     pub fn id(&self) -> Option<&HoldId> {
-        self.id.get()
+        self.rare.get()?.id.get()
     }
 
     /// Whether nobody has settled it yet. Another thread may do so at any moment.
@@ -139,7 +154,7 @@ impl Hold {
 
     /// Whether its time-to-live ran out before anybody settled it, and it has been collected. It stays so when it is committed late.
     pub fn has_expired(&self) -> bool {
-        self.state.load(Ordering::Acquire) & EXPIRED != 0
+        self.outcome.load(Ordering::Acquire) & EXPIRED != 0
     }
 
     /// Says that the call has gone out. From here on its cost may be real even if no answer comes, so a drop charges it.
@@ -151,7 +166,7 @@ impl Hold {
     /// Adds to what is known to have been used so far, as a stream tells of it. A drop after [`dispatched`](Self::dispatched) charges at
     /// least this; a commit goes by its own actual.
     pub fn observe(&self, cost: &Cost) {
-        self.grown.lock().get_or_insert_default().observed.add_all(cost);
+        self.rare().grown.lock().observed.add_all(cost);
         self.state.fetch_or(GROWN, Ordering::AcqRel);
     }
 
@@ -173,7 +188,7 @@ impl Hold {
         }
         let (windows, admission) = hold_more(&plan, &cost, at)?;
         let part = Part { plan, cost, windows };
-        let mut grown = self.grown.lock();
+        let mut grown = self.rare().grown.lock();
         // A settlement that claimed before this bit was set does not look for extensions; one that claims after it waits for the lock.
         if self.state.fetch_or(GROWN, Ordering::AcqRel) & CLAIMED != 0 {
             drop(grown);
@@ -183,7 +198,7 @@ impl Hold {
             part.plan.tell(Gate::touch, at);
             return Err(ExtendError::Settled);
         }
-        grown.get_or_insert_default().extend(part);
+        grown.extend(part);
         Ok(admission)
     }
 
@@ -203,17 +218,16 @@ impl Hold {
     }
 
     fn take(&self, cost: &Cost) -> Result<Self, SplitError> {
-        let mut grown = self.grown.lock();
+        let mut grown = self.rare().grown.lock();
         // As in `try_extend`.
         let before = self.state.fetch_or(GROWN, Ordering::AcqRel);
         if before & CLAIMED != 0 {
             return Err(SplitError::Settled);
         }
-        let held = self.with_shares(grown.as_deref(), |shares| total_held(shares).into_owned());
+        let held = self.with_shares(Some(&grown), |shares| total_held(shares).into_owned());
         if let Some((resource, _)) = cost.iter().find(|&(r, amount)| amount > held.amount(r).unwrap_or(0)) {
             return Err(SplitError::TooMuch { resource, held: held.amount(resource).unwrap_or(0) });
         }
-        let grown = grown.get_or_insert_default();
         let mut rest = cost.clone();
         let mut taken = Vec::new();
         // The newest first: what was admitted last is given away first.
@@ -229,8 +243,9 @@ impl Hold {
         let share = rest.take_up_to(&self.first.cost.less(&grown.given));
         grown.given.add_all(&share);
         let first = self.first.beside(share);
-        let grown = Grown { extensions: taken, ..Grown::default() };
-        Ok(Self::of(first, Some(Box::new(grown)), before & DISPATCHED | GROWN, Admission::default()))
+        let grown = Mutex::new(Grown { extensions: taken, ..Grown::default() });
+        let rare = Box::new(Rare { grown, ..Rare::default() });
+        Ok(Self::of(first, rare.into(), before & DISPATCHED | GROWN, Admission::default()))
     }
 
     /// What a usage costs by the tables of the policy that the hold was made under, whatever has been put in force since.
@@ -265,20 +280,20 @@ impl Hold {
         }
         let before = self.state.fetch_or(CLAIMED, Ordering::AcqRel);
         if before & CLAIMED == 0 {
-            let receipt = self.charge(at, before, actual, 0);
+            let settlement = self.charge(at, before, actual, 0);
             self.note_settled(at);
-            return Ok(receipt);
+            return Ok(self.receipt(settlement));
         }
-        if self.wait_until(CHARGED | RELEASED) & EXPIRED != 0 {
+        let outcome = self.wait_for_outcome();
+        if outcome & EXPIRED != 0 {
             if self.state.fetch_or(LATE, Ordering::AcqRel) & LATE == 0 {
                 return Ok(self.reconcile(at, actual));
             }
-            while self.late.get().is_none() {
+            while self.late().is_none() {
                 yield_now();
             }
         }
-        let settlement = self.late.get().map(|late| &**late).or(self.settlement.get());
-        match settlement {
+        match self.late().cloned().or_else(|| (outcome & CHARGED != 0).then(|| self.written.read())) {
             None => Err(SettleError::Released),
             Some(settlement) if settlement.charged == actual.charged(&self.held()) => Ok(self.receipt(settlement)),
             Some(_) => Err(SettleError::Conflict),
@@ -309,7 +324,7 @@ impl Hold {
     /// open for no longer than that, whether or not anybody has looked meanwhile.
     fn look_at_the_clock(&self) -> Timestamp {
         let core = &self.first.plan.core;
-        if self.id.get().is_none() {
+        if self.id().is_none() {
             return core.now();
         }
         let at = core.now_precise();
@@ -319,11 +334,11 @@ impl Hold {
 
     /// How it was settled before, as whoever comes too late is told.
     fn settled_how(&self) -> SettleError {
-        match self.wait_until(CHARGED | RELEASED) {
+        match self.wait_for_outcome() {
             // Committed after it had expired.
-            state if state & LATE != 0 => SettleError::Committed,
-            state if state & EXPIRED != 0 => SettleError::Expired,
-            state if state & CHARGED != 0 => SettleError::Committed,
+            _ if self.state.load(Ordering::Acquire) & LATE != 0 => SettleError::Committed,
+            outcome if outcome & EXPIRED != 0 => SettleError::Expired,
+            outcome if outcome & CHARGED != 0 => SettleError::Committed,
             _ => SettleError::Released,
         }
     }
@@ -334,7 +349,7 @@ impl Hold {
     /// [`SettleError::Expired`] when the time has run out, [`SettleError::Committed`] or [`SettleError::Released`] when it is settled,
     /// [`SettleError::NoTimeToLive`] when it never had one.
     pub fn renew(&self, ttl: Duration) -> Result<(), SettleError> {
-        let id = self.id.get().ok_or(SettleError::NoTimeToLive)?;
+        let id = self.id().ok_or(SettleError::NoTimeToLive)?;
         let core = &self.first.plan.core;
         let now = core.now_precise();
         if self.is_open() && core.holds.renew(id, self, now, now.saturating_add(ttl)).is_some() {
@@ -347,7 +362,7 @@ impl Hold {
     /// When the time-to-live runs out; `None` when it has none, or is settled.
     pub fn expires_at(&self) -> Option<Timestamp> {
         // Whoever settles it claims it first and has it forgotten afterwards.
-        let id = self.id.get().filter(|_| self.is_open())?;
+        let id = self.id().filter(|_| self.is_open())?;
         self.first.plan.core.holds.expires_at(id, self)
     }
 
@@ -366,7 +381,7 @@ impl Hold {
         if before & DISPATCHED == 0 {
             self.give_back(at, before, how);
         } else {
-            let observed = self.grown.lock().as_ref().map(|grown| grown.observed.clone());
+            let observed = self.grown().map(|grown| grown.observed.clone());
             self.charge(at, before, Actual::AtLeast(observed.unwrap_or_default()), how);
         }
         true
@@ -398,9 +413,8 @@ impl Hold {
     }
 
     fn grow(&self, at: Timestamp, cost: &Cost) {
-        let mut locked = self.grown.lock();
+        let mut grown = self.rare().grown.lock();
         self.state.fetch_or(GROWN, Ordering::AcqRel);
-        let grown = locked.get_or_insert_default();
         let flight = self.first.plan.flight();
         for (resource, amount) in cost.iter().filter(|(_, amount)| *amount > 0) {
             let mut parts = std::iter::once(&self.first).chain(&grown.extensions);
@@ -409,13 +423,13 @@ impl Hold {
             grown.extend(part);
         }
         drop(flight);
-        drop(locked);
+        drop(grown);
         self.first.plan.tell(Gate::touch, at);
     }
 
     /// What a resource of one of its budgets is called, and its unit.
     pub(crate) fn called(&self, resource: Resource) -> Option<(Box<str>, Unit)> {
-        let grown = self.grown.lock();
+        let grown = self.grown();
         let extensions = grown.iter().flat_map(|grown| &grown.extensions);
         let mut plans = std::iter::once(&self.first).chain(extensions).map(|part| &part.plan);
         plans.find_map(|plan| {
@@ -427,8 +441,8 @@ impl Hold {
 
     /// Brings what a committed hold charged from `before` to `after`.
     pub(crate) fn correct(&self, at: Timestamp, before: &Cost, after: &Cost) {
-        let grown = self.grown.lock();
-        let resets = self.settlement.get().map_or(0, |settlement| settlement.resets);
+        let grown = self.grown();
+        let resets = self.settled().map_or(0, |settlement| settlement.resets);
         self.with_shares(grown.as_deref(), |shares| {
             self.change(at, shares, Before::Charged(before, resets), after.clone());
         });
@@ -443,7 +457,12 @@ impl Hold {
 
     /// Whether its settlement charged something.
     pub(crate) fn was_charged(&self) -> bool {
-        self.state.load(Ordering::Acquire) & CHARGED != 0
+        self.outcome.load(Ordering::Acquire) & CHARGED != 0
+    }
+
+    /// What its settlement charged, if it did.
+    fn settled(&self) -> Option<Settlement> {
+        self.was_charged().then(|| self.written.read())
     }
 
     pub(crate) fn plan(&self) -> &Arc<Plan> {
@@ -452,14 +471,14 @@ impl Hold {
 
     /// Notes what the engine keeps it under, once.
     pub(super) fn keep_under(&self, id: HoldId) {
-        let _ = self.id.set(id);
+        let _ = self.rare().id.set(id);
     }
 
     /// Whether each resource is one of a budget that some part was admitted by, or declared by its policy.
     fn knows(&self, cost: &Cost) -> bool {
         cost.items.iter().all(|&(resource, _)| {
             self.first.plan.knows_resource(resource) || {
-                let grown = self.grown.lock();
+                let grown = self.grown();
                 let mut extensions = grown.iter().flat_map(|grown| &grown.extensions);
                 extensions.any(|part| part.plan.knows_resource(resource))
             }
@@ -482,51 +501,55 @@ impl Hold {
     }
 
     /// Settles at `actual`; the caller has claimed. `before` is the state it claimed from.
-    fn charge(&self, at: Timestamp, before: u8, actual: Actual, how: u8) -> Receipt {
-        let grown = (before & GROWN != 0).then(|| self.grown.lock());
-        let settlement = self.with_shares(grown.as_ref().and_then(|grown| grown.as_deref()), |shares| {
+    #[inline]
+    fn charge(&self, at: Timestamp, before: u8, actual: Actual, how: u8) -> Settlement {
+        let grown = self.grown_in(before);
+        let settlement = self.with_shares(grown.as_deref(), |shares| {
             let total = actual.charged(&total_held(shares));
             self.change(at, shares, Before::Held, total)
         });
         drop(grown);
-        let receipt = self.receipt(&settlement);
-        // Only the claimer sets it, once. Release pairs with the Acquire in `wait_until`.
-        let _ = self.settlement.set(settlement);
-        self.state.fetch_or(CHARGED | how, Ordering::Release);
-        self.first.plan.tell(Gate::settle, at);
-        receipt
+        self.written.write(&settlement);
+        self.tell_outcome(at, CHARGED | how);
+        settlement
     }
 
     /// Brings what expiry charged to `actual`; the caller has set `LATE`.
+    #[cold]
     fn reconcile(&self, at: Timestamp, actual: Actual) -> Receipt {
-        let grown = self.grown.lock();
+        let grown = self.grown();
         let mut settlement = self.with_shares(grown.as_deref(), |shares| {
             let total = actual.charged(&total_held(shares));
-            let nothing = Cost::nothing();
-            let (charged, resets) = self.settlement.get().map_or((&nothing, 0), |first| (&first.charged, first.resets));
+            let (charged, resets) = self.settled().map_or_else(Default::default, |first| (first.charged, first.resets));
             // A refund goes by the earlier of the two charges.
-            Settlement { resets, ..self.change(at, shares, Before::Charged(charged, resets), total) }
+            Settlement { resets, ..self.change(at, shares, Before::Charged(&charged, resets), total) }
         });
         drop(grown);
         settlement.late = true;
-        let receipt = self.receipt(&settlement);
-        let _ = self.late.set(Box::new(settlement));
+        let _ = self.rare().late.set(settlement.clone());
         self.first.plan.tell(Gate::touch, at);
-        receipt
+        self.receipt(settlement)
     }
 
     /// Releases; the caller has claimed.
     fn give_back(&self, at: Timestamp, before: u8, how: u8) {
-        let grown = (before & GROWN != 0).then(|| self.grown.lock());
-        self.with_shares(grown.as_ref().and_then(|grown| grown.as_deref()), |shares| {
+        let grown = self.grown_in(before);
+        self.with_shares(grown.as_deref(), |shares| {
             self.change(at, shares, Before::Held, Cost::nothing());
         });
         drop(grown);
-        self.state.fetch_or(RELEASED | how, Ordering::Release);
+        self.tell_outcome(at, RELEASED | how);
+    }
+
+    /// Says how it was settled. Nobody but the claimer does, once.
+    fn tell_outcome(&self, at: Timestamp, outcome: u8) {
+        // Pairs with the Acquire in `wait_for_outcome`.
+        self.outcome.store(outcome, Ordering::Release);
         self.first.plan.tell(Gate::settle, at);
     }
 
     /// Changes what the parts have charged to `charged` in all, as of one instant.
+    #[inline]
     fn change(&self, at: Timestamp, shares: &[Share<'_>], before: Before<'_>, charged: Cost) -> Settlement {
         let _flight = self.first.plan.flight();
         let mut overages = Overages::new();
@@ -547,43 +570,35 @@ impl Hold {
         Settlement { number: unique_number(), at, resets, charged, overages: each_once(overages), late }
     }
 
-    fn receipt(&self, settlement: &Settlement) -> Receipt {
+    #[inline]
+    fn receipt(&self, settlement: Settlement) -> Receipt {
         let Settlement { number, at, resets, charged, overages, late } = settlement;
-        let grown = (self.state.load(Ordering::Acquire) & GROWN != 0).then(|| self.grown.lock());
-        let mut parts = SmallVec::new();
-        self.with_shares(grown.as_ref().and_then(|grown| grown.as_deref()), |shares| {
-            each_share(shares, [charged], |Share { part, .. }, [cost]| {
-                let cost = (shares.len() > 1).then(|| cost.clone());
-                parts.push(Charged { plan: Arc::clone(&part.plan), windows: copied(&part.windows), cost });
-            });
+        let grown = self.grown_in(self.state.load(Ordering::Acquire));
+        let parts = self.with_shares(grown.as_deref(), |shares| {
+            if let [only] = shares {
+                return SmallVec::from_buf([only.part.charged(None)]);
+            }
+            let mut parts = SmallVec::new();
+            each_share(shares, [&charged], |Share { part, .. }, [cost]| parts.push(part.charged(Some(cost))));
+            parts
         });
-        Receipt {
-            number: *number,
-            at: *at,
-            resets: *resets,
-            charged: charged.clone(),
-            overages: overages.clone(),
-            late: *late,
-            degraded: false,
-            parts,
-        }
+        Receipt { number, at, resets, charged, overages, late, degraded: false, parts }
     }
 
     pub(super) fn note_settled(&self, at: Timestamp) {
-        if let Some(id) = self.id.get() {
+        if let Some(id) = self.id() {
             self.first.plan.core.holds.settled(id, self, at);
         }
     }
 
-    /// Waits until one of `bits` is set; whoever claimed is between two steps of its own. Returns the state.
-    fn wait_until(&self, bits: u8) -> u8 {
+    /// Waits for the outcome; whoever claimed is between two steps of its own.
+    fn wait_for_outcome(&self) -> u8 {
         loop {
             // Pairs with the Release of the settlement's last step: what it wrote down is seen.
-            let state = self.state.load(Ordering::Acquire);
-            if state & bits != 0 {
-                return state;
+            match self.outcome.load(Ordering::Acquire) {
+                0 => yield_now(),
+                outcome => return outcome,
             }
-            yield_now();
         }
     }
 }
@@ -608,17 +623,16 @@ impl Drop for Hold {
 
 impl fmt::Debug for Hold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.state.load(Ordering::Acquire);
-        let name = match state {
-            _ if state & EXPIRED != 0 => "expired",
-            _ if state & CHARGED != 0 => "committed",
-            _ if state & RELEASED != 0 => "released",
-            _ if state & DISPATCHED != 0 => "dispatched",
+        let name = match self.outcome.load(Ordering::Acquire) {
+            outcome if outcome & EXPIRED != 0 => "expired",
+            outcome if outcome & CHARGED != 0 => "committed",
+            outcome if outcome & RELEASED != 0 => "released",
+            _ if self.state.load(Ordering::Acquire) & DISPATCHED != 0 => "dispatched",
             _ => "held",
         };
         let mut debug = f.debug_struct("Hold");
         debug.field("state", &name).field("cost", &self.first.cost);
-        self.id.get().map(|id| debug.field("id", id));
+        self.id().map(|id| debug.field("id", id));
         debug.finish_non_exhaustive()
     }
 }

@@ -18,6 +18,7 @@ mod error;
 mod hold;
 mod parts;
 mod refund;
+mod settlement;
 
 pub use error::{ExtendError, RefundError, ReserveError, SettleError, SplitError, UnknownHold};
 pub use hold::Hold;

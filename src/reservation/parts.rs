@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use crate::amount::{Cost, Resource};
 use crate::charge::{Windows, copied};
 use crate::meter::Settled;
-use crate::report::Overage;
+use crate::report::{Charged, Overage};
 use crate::scope::Plan;
 use crate::time::Timestamp;
 use crate::window::Window;
@@ -62,6 +62,10 @@ impl Part {
             if let Some(charged) = charged {
                 seat.tell_counted(&*self.plan.core, at, (window, charged), to.saturating_sub(from));
             }
+            // Nearly always there is nothing to say.
+            if overages.is_empty() && charged.is_none_or(|charged| seat.is_within(charged)) {
+                continue;
+            }
             let number = seat.meter.now_numbered(window);
             let overage = charged.and_then(|charged| self.plan.overage(index, number, charged));
             // A later part may have given the window room again. A rolling budget counts all parts together.
@@ -84,6 +88,12 @@ impl Part {
         Self { plan: Arc::clone(&self.plan), cost, windows: copied(&self.windows) }
     }
 
+    /// What a receipt says of it, of which this fell to it; all of it where nothing is named.
+    pub(super) fn charged(&self, cost: Option<&Cost>) -> Charged {
+        let cost = cost.map(|cost| Box::new(cost.clone()));
+        Charged { plan: Arc::clone(&self.plan), windows: copied(&self.windows), cost }
+    }
+
     /// Charges what it is to hold, whether it fits or not.
     pub(super) fn grow(&self, at: Timestamp) {
         for (seat, &window) in self.plan.seats.iter().zip(&self.windows) {
@@ -99,6 +109,9 @@ impl Part {
 /// The overages of budgets that are over after all changes: each budget once, as the last of its windows says.
 pub(super) fn each_once(overages: Overages) -> SmallVec<[Overage; 0]> {
     let mut told = SmallVec::<[Overage; 0]>::new();
+    if overages.is_empty() {
+        return told;
+    }
     for (_, overage) in overages {
         told.retain(|earlier| (&earlier.limit, &earlier.subject) != (&overage.limit, &overage.subject));
         told.push(overage);

@@ -58,15 +58,16 @@ impl Scope {
                 // Made sure of as any refusal; if there is room after all, it was made meanwhile.
                 Err(cost) => {
                     drop(passing);
-                    if let Err(refused) = charge::check(&plan.seats, core, Ask::Charge(&cost), now) {
-                        let error = refused_error(&plan, &refused.come_back(&plan.seats, core));
+                    if let Err(mut refused) = charge::check(&plan.seats, core, Ask::Charge(&cost), now) {
+                        refused.come_back(&plan.seats, core);
+                        let error = refused_error(&plan, &refused);
                         tell_refused(core, &error);
                         return Err(error);
                     }
                 }
             }
         };
-        let parts = SmallVec::from_iter([Charged { plan: plan.clone(), windows, cost: None }]);
+        let parts = SmallVec::from_buf([Charged { plan: plan.clone(), windows, cost: None }]);
         let degraded = plan.degraded.is_some();
         Ok(Receipt { number: unique_number(), at: now, resets, charged: cost, overages, late: false, degraded, parts })
     }
@@ -107,7 +108,7 @@ impl Scope {
         };
         let cost = charge::record_in_order(&plan.seats, core, order, amount, now, report);
         plan.tell(Gate::touch, now);
-        let parts = SmallVec::from_iter([Charged { plan: plan.clone(), windows, cost: None }]);
+        let parts = SmallVec::from_buf([Charged { plan: plan.clone(), windows, cost: None }]);
         let degraded = plan.degraded.is_some();
         Ok(Receipt { number: unique_number(), at: now, resets, charged: cost, overages, late: false, degraded, parts })
     }

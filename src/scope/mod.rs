@@ -140,7 +140,12 @@ impl Scope {
     /// many as it may.
     #[inline]
     pub fn reserve(&self, cost: Cost) -> Result<Reservation, ChargeError> {
-        self.reserve_untold(cost).inspect_err(|error| tell_refused(&self.members.core, error))
+        // Not `inspect_err`, which would move the reservation once more.
+        let answer = self.reserve_untold(cost);
+        if let Err(error) = &answer {
+            tell_refused(&self.members.core, error);
+        }
+        answer
     }
 
     /// [`Scope::reserve`] that tells no listener of a refusal.
@@ -150,7 +155,14 @@ impl Scope {
             return self.reserve_for_untold(cost, ttl);
         }
         let plan = self.plan()?;
-        let (windows, admission) = hold(&plan, &cost, self.clock.now()).map_err(|not| not.error(&plan))?;
+        let now = self.clock.now();
+        if let Some(short) = &self.short
+            && plan.version == self.version
+            && let Some(windows) = short.hold(&cost, now, &self.members.core.flights)
+        {
+            return Ok(Reservation::new(Arc::clone(&plan), cost, windows, Admission::default()));
+        }
+        let (windows, admission) = hold(&plan, &cost, now).map_err(|not| not.error(&plan))?;
         Ok(Reservation::new(Arc::clone(&plan), cost, windows, admission))
     }
 
@@ -304,7 +316,7 @@ impl Scope {
         });
         plan.tell(Gate::touch, now);
         let degraded = plan.degraded.is_some();
-        let parts = SmallVec::from_iter([Charged { plan: Arc::clone(&plan), windows, cost: None }]);
+        let parts = SmallVec::from_buf([Charged { plan: Arc::clone(&plan), windows, cost: None }]);
         Ok(Receipt { number: unique_number(), at: now, resets, charged: cost, overages, late: false, degraded, parts })
     }
 
@@ -441,7 +453,10 @@ impl Scope {
 
     fn ask(&self, plan: &Plan, ask: Ask<'_>, now: Timestamp) -> Result<Admission, ChargeError> {
         let core = &*self.members.core;
-        let answer = charge::check(&plan.seats, core, ask, now).map_err(|refused| refused.come_back(&plan.seats, core));
+        let mut answer = charge::check(&plan.seats, core, ask, now);
+        if let Err(refused) = &mut answer {
+            refused.come_back(&plan.seats, core);
+        }
         match (answer, plan.degraded) {
             (_, Some(component)) if core.failure_policy.check == OnFailure::Closed => {
                 Err(ChargeError::Degraded(component))
@@ -469,7 +484,10 @@ impl<E: Into<ChargeError>> From<E> for NotAdmitted {
 impl NotAdmitted {
     fn error(self, plan: &Plan) -> ChargeError {
         match self {
-            Self::Refused(refused) => refused_error(plan, &refused.come_back(&plan.seats, &*plan.core)),
+            Self::Refused(mut refused) => {
+                refused.come_back(&plan.seats, &*plan.core);
+                refused_error(plan, &refused)
+            }
             Self::Error(error) => error,
         }
     }
@@ -483,7 +501,7 @@ impl NotAdmitted {
 }
 
 /// Holds `cost` in the budgets of `plan` at `now`, for a hold of its own: whoever settles it tells the plan.
-#[inline]
+#[inline(never)]
 fn hold(plan: &Plan, cost: &Cost, now: Timestamp) -> Result<(Windows, Admission), NotAdmitted> {
     plan.knows(cost)?;
     let passing = plan.pass(cost, now)?;
@@ -559,7 +577,7 @@ fn tell_refused(core: &Core, error: &ChargeError) {
 #[cold]
 fn refused_error(plan: &Plan, refused: &Refused) -> ChargeError {
     match plan.refusal(refused) {
-        Some(refusal) => ChargeError::Refused(Box::new(refusal)),
+        Some(refusal) => ChargeError::Refused(refusal),
         // Unreachable: a refusal names a budget. An error that is not an admission is the safe answer.
         None => UnknownResource::handle(&plan.in_force).into(),
     }

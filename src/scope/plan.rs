@@ -10,7 +10,7 @@ use super::later;
 use super::owner::{Ended, Gate, Owned, Passing, Standing};
 use super::subjects::Subjects;
 use crate::amount::{Cap, Cost, Resource, Unit};
-use crate::charge::{self, Flight, Label, Refused, SEATS_MAX, Seat};
+use crate::charge::{self, Blocked, Flight, Label, Refused, SEATS_MAX, Seat};
 use crate::engine::{Component, Core, InForce, OnFailure, UnknownResource};
 use crate::meter::Meter;
 use crate::policy::{Enforcement, Policy};
@@ -293,8 +293,8 @@ impl Plan {
         self.in_force.declares(resource) || self.members.carried.iter().any(|carried| carried.resource == resource)
     }
 
-    pub(super) fn refusal(&self, refused: &Refused) -> Option<Refusal> {
-        let mut violations = refused.blocked.iter().map(|blocked| {
+    pub(super) fn refusal(&self, refused: &Refused) -> Option<Box<Refusal>> {
+        let violation = |blocked: &Blocked| {
             let seat = &self.seats[blocked.seat];
             let label = &seat.label;
             let layout = seat.meter.layout();
@@ -327,9 +327,9 @@ impl Plan {
                 resets_at,
                 retry,
             }
-        });
-        let primary = violations.next()?;
-        Some(Refusal::new(primary, violations.collect(), refused.now))
+        };
+        let (primary, others) = refused.blocked.split_first()?;
+        Some(Box::new(Refusal::new(violation(primary), others.iter().map(violation).collect(), refused.now)))
     }
 
     /// What seat `index` reports when `charged` is more than its max in `window`.
