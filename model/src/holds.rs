@@ -183,6 +183,16 @@ impl Model {
         self.kept.len()
     }
 
+    /// Whether what `subject` has charged under `limit` in a window that admitted the hold, or an extension of it, may not be known to an engine
+    /// any more: see [`Model::may_be_forgotten`]; or the count is saturated. By the windows' numbers: one from first use may begin at the
+    /// instant at which an earlier one had begun, once the clock was set back.
+    pub fn is_unsure(&self, hold: HoldId, limit: &str, subject: &str) -> bool {
+        let parts = self.holds.get(hold.0 as usize).map_or(&[][..], |found| &found.parts);
+        let budgets = parts.iter().flat_map(|part| &part.budgets);
+        let mut budgets = budgets.filter(|(bound, _)| bound.key.limit == limit && bound.key.subject == subject);
+        budgets.any(|(bound, index)| self.budget(&bound.key).is_unsure(*index))
+    }
+
     /// How many holds were charged more than they held when they expired: what a refusal said about waiting did not know of that.
     pub fn expired_above(&self) -> u64 {
         self.expired_above

@@ -220,13 +220,6 @@ impl Model {
         }
     }
 
-    /// Whether the window that holds `instant` begins there. Of windows from first use another one may, once the clock has been set back: the
-    /// later one began earlier.
-    pub fn begins_at(&self, limit: &str, subject: &str, instant: i64) -> bool {
-        let bounds = |budget: &Budget| budget.number_at(instant).and_then(|index| budget.bounds(index, instant));
-        self.known_budget(limit, subject).and_then(bounds).is_none_or(|(start, _)| start == instant)
-    }
-
     /// Whether a budget counted under one window number twice, or will with a call at `at`: its clock jumped ahead, came back (the window
     /// was renumbered), and a number that was in use comes up again. A hold of the first is then taken for one of the second, and what
     /// the first had charged may show up in the second.
@@ -423,7 +416,7 @@ impl Model {
         self.budget(&bound.key).count(index)
     }
 
-    fn budget(&self, key: &Key) -> std::borrow::Cow<'_, Budget> {
+    pub(crate) fn budget(&self, key: &Key) -> std::borrow::Cow<'_, Budget> {
         match self.budgets.get(key) {
             Some(budget) => std::borrow::Cow::Borrowed(budget),
             None => std::borrow::Cow::Owned(Budget::new(key.window)),

@@ -57,14 +57,6 @@ impl Holds {
         };
         self.0.iter().map(amount).sum()
     }
-
-    /// The starts of the windows of a budget in which something is held; none of a rolling one.
-    pub(super) fn starts(&self, limit: &str, subject: &str) -> impl Iterator<Item = i64> {
-        let is_of =
-            move |place: &&Place| place.0 == limit && place.1 == subject && !matches!(place.3, Window::Rolling(_));
-        let places = self.0.iter().flat_map(|part| &part.places);
-        places.filter(is_of).filter_map(|place| place.4)
-    }
 }
 
 /// Whether a budget's windows are slices of time.
