@@ -24,6 +24,8 @@ pub struct Model {
     pub(crate) holds: Vec<Hold>,
     /// The holds that are kept under an id, open and remembered ones.
     pub(crate) kept: BTreeMap<String, Kept>,
+    /// How many of them got a number of the model's own, ever.
+    pub(crate) numbered: u64,
     pub(crate) receipts: Vec<Receipt>,
     /// How many holds were charged more than they held when they expired.
     pub(crate) expired_above: u64,
