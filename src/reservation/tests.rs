@@ -93,6 +93,23 @@ fn a_rolling_budget_to_which_a_later_part_gave_room_is_not_told_of() {
 
 /// The newer window is over for a moment, between the settlements of two parts; in the end only the older one is.
 #[test]
+fn a_part_that_a_rolling_window_no_longer_counts_hides_no_overage() {
+    let rig = rig(Window::rolling(3_600).unwrap());
+    let hold = rig.scope.reserve(rig.tokens.of(100)).unwrap();
+    rig.pass(600);
+    hold.try_extend(rig.tokens.of(10)).unwrap();
+    rig.pass(3_300);
+    hold.try_extend(rig.tokens.of(20)).unwrap();
+    let split = hold.split(rig.tokens.of(30)).unwrap();
+    rig.pass(420);
+    rig.scope.record(rig.tokens.of(1_000)).unwrap();
+    // Of its parts the one of 10 has expired, the one of 20 counts.
+    let receipt = split.commit(rig.tokens.of(30)).unwrap();
+    assert_eq!(rig.used_and_held(), (1_020, 0));
+    assert_eq!(receipt.overages().iter().map(|overage| overage.above).collect::<Vec<_>>(), [20]);
+}
+
+#[test]
 fn an_older_windows_overage_is_told_of_when_the_newer_one_is_not_over() {
     let rig = rig(Window::Hour);
     let hold = rig.scope.reserve(rig.tokens.of(600)).unwrap();
