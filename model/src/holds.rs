@@ -253,13 +253,12 @@ impl Model {
             for (resource, amount) in &share {
                 *part.amounts.entry(resource.clone()).or_default() -= amount;
             }
-            if place == 0 {
-                parts.insert(0, Part { amounts: share, ..part.clone() });
-                continue;
+            // The reservation stays the first part, also of nothing, and the newest one the last.
+            if place > 0 {
+                share = nonzero(&share);
             }
-            share = nonzero(&share);
-            if !share.is_empty() {
-                parts.push(Part { amounts: share, ..part.clone() });
+            if place == 0 || !share.is_empty() {
+                parts.insert(0, Part { amounts: share, ..part.clone() });
             }
         }
         let (scope, dispatched) = (found.scope.clone(), found.dispatched);

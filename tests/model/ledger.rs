@@ -39,8 +39,7 @@ impl Holds {
             }
             taken.push(share);
         }
-        // As the new reservation keeps them: the first admission, then the newest ones first.
-        taken.rotate_right(1);
+        taken.reverse();
         Self(taken)
     }
 
