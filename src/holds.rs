@@ -321,12 +321,14 @@ impl<T: ?Sized> Holds<T> {
         self.kept.load(Ordering::Acquire) == 0
     }
 
-    /// The holds that have expired by `now`, for the caller to settle: each is told of once. Forgets what has been remembered long enough.
+    /// The holds that have expired by `now`, for the caller to settle: each is told of once, in the order in which their times ran out, and
+    /// of those with one time by their ids. Forgets what has been remembered long enough.
     pub(crate) fn overdue(&self, now: Timestamp) -> Vec<Arc<T>> {
-        let (mut overdue, mut forgotten) = (Vec::new(), Vec::new());
+        let mut forgotten = Vec::new();
         if self.is_empty() {
-            return overdue;
+            return Vec::new();
         }
+        let mut overdue = Vec::new();
         for shard in &self.shards {
             // Pairs with the store in `enqueue`: a hold that this thread knows of is seen.
             if shard.next.load(Ordering::Acquire) > now.as_micros() {
@@ -339,7 +341,7 @@ impl<T: ?Sized> Holds<T> {
                     // Renewed or settled since: it has another place in the queue.
                     Some(Entry::Kept(kept)) if kept.due != due => {}
                     Some(Entry::Kept(kept)) if kept.open => {
-                        overdue.push(Arc::clone(&kept.hold));
+                        overdue.push((due, id.clone(), Arc::clone(&kept.hold)));
                         forgotten.extend(self.close(shard, &mut table, &id, now));
                     }
                     Some(Entry::Kept(_)) => forgotten.extend(self.forget(&mut table, &id)),
@@ -348,7 +350,9 @@ impl<T: ?Sized> Holds<T> {
             }
             shard.note_next(&table);
         }
-        overdue
+        // Ids fall to shards by chance. Settling in another order may leave another count: one that saturates keeps nothing of what comes after.
+        overdue.sort_unstable_by(|(due, id, _), (other, other_id, _)| (due, id).cmp(&(other, other_id)));
+        overdue.into_iter().map(|(_, _, hold)| hold).collect()
     }
 
     /// Forgets everything that is kept; the caller drops it, when no lock is held.
@@ -503,6 +507,21 @@ mod tests {
         assert_eq!([holds.overdue(at(109)).len(), holds.kept() as usize], [1, 2]);
         assert_eq!([holds.overdue(at(110)).len(), holds.kept() as usize], [0, 1]);
         assert!(holds.get(&id("a")).is_none());
+    }
+
+    #[test]
+    fn what_is_overdue_is_told_of_in_the_order_of_due_times_and_ids_whatever_the_shards() {
+        let ids: Vec<String> = (0..64).map(|number| format!("{number:02}")).collect();
+        let due = |number: usize| 10 + (number % 4) as i64;
+        let holds = Holds::new(64, REMEMBER);
+        let kept: Vec<Arc<u8>> =
+            ids.iter().enumerate().map(|(number, text)| keep_one(&holds, text, due(number), Keep::Remember)).collect();
+        let told = holds.overdue(at(20));
+        let place = |hold: &Arc<u8>| kept.iter().position(|kept| Arc::ptr_eq(kept, hold)).unwrap();
+        let places: Vec<usize> = told.iter().map(place).collect();
+        let mut in_order: Vec<usize> = (0..64).collect();
+        in_order.sort_by_key(|&number| (due(number), number));
+        assert_eq!(places, in_order);
     }
 
     #[test]

@@ -127,6 +127,17 @@ impl Budget {
         }
     }
 
+    /// Whether `index` ended before another one that ended too or was renumbered, or its count is not known. Of a rolling budget there is nothing
+    /// to forget that counts.
+    pub(crate) fn is_unsure(&self, index: i64) -> bool {
+        match self {
+            Self::Numbered(budget) => {
+                budget.has_ended_before_another(index) || budget.count(index).charged == budget.top()
+            }
+            Self::Rolling(_) => false,
+        }
+    }
+
     /// Whether two windows were counted under one number, or will be by a call at `at`, or the window of `at` was given up.
     pub(crate) fn repeats(&self, at: i64) -> bool {
         matches!(self, Self::Numbered(budget) if budget.repeats(at))

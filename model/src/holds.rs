@@ -58,6 +58,8 @@ pub(crate) struct Kept {
     /// While open: when it expires. Afterwards: when it is forgotten.
     due: i64,
     open: bool,
+    /// Under a number of the model's own: how many have got one. `None` under an id of the caller's.
+    number: Option<u64>,
 }
 
 /// What was charged, and where.
@@ -116,7 +118,7 @@ impl Model {
         }
         self.has_place()?;
         let reserved = self.hold(scope, &budgets, cost, at)?;
-        self.keep_under(id.to_string(), reserved.hold, ttl, at);
+        self.keep_under(id.to_string(), reserved.hold, None, ttl, at);
         Ok((reserved, false))
     }
 
@@ -158,7 +160,7 @@ impl Model {
     pub fn renew(&mut self, hold: HoldId, ttl: i64, at: i64) -> Result<(), Error> {
         let name = self.find(hold)?.name.clone().ok_or(Error::NoTimeToLive)?;
         if self.kept_as(hold).is_some_and(|kept| kept.open && kept.due > at) {
-            self.kept.insert(name, Kept { hold, due: at.saturating_add(ttl), open: true });
+            self.kept.entry(name).and_modify(|kept| kept.due = at.saturating_add(ttl));
             return Ok(());
         }
         self.sweep(at);
@@ -167,10 +169,12 @@ impl Model {
 
     /// Settles the open holds whose time has run out by `at`, and forgets those that were remembered long enough. How many expired.
     pub fn sweep(&mut self, at: i64) -> usize {
-        let due = self.kept.values().filter(|kept| kept.open && kept.due <= at);
-        let mut due: Vec<_> = due.map(|kept| (kept.due, kept.hold)).collect();
+        let due = self.kept.iter().filter(|(_, kept)| kept.open && kept.due <= at);
+        // Of those with one due time the numbers come first, then the texts.
+        let order = |(name, kept): (&String, &Kept)| (kept.due, kept.number.ok_or_else(|| name.clone()), kept.hold);
+        let mut due: Vec<_> = due.map(order).collect();
         due.sort();
-        for (_, hold) in &due {
+        for (.., hold) in &due {
             self.note_settled(*hold, at);
             self.expire(*hold);
         }
@@ -181,6 +185,16 @@ impl Model {
     /// How many holds are kept under an id, open or remembered.
     pub fn kept(&self) -> usize {
         self.kept.len()
+    }
+
+    /// Whether what `subject` has charged under `limit` in a window that admitted the hold, or an extension of it, may not be known to an engine
+    /// any more: see [`Model::may_be_forgotten`]; or the count is saturated. By the windows' numbers: one from first use may begin at the
+    /// instant at which an earlier one had begun, once the clock was set back.
+    pub fn is_unsure(&self, hold: HoldId, limit: &str, subject: &str) -> bool {
+        let parts = self.holds.get(hold.0 as usize).map_or(&[][..], |found| &found.parts);
+        let budgets = parts.iter().flat_map(|part| &part.budgets);
+        let mut budgets = budgets.filter(|(bound, _)| bound.key.limit == limit && bound.key.subject == subject);
+        budgets.any(|(bound, index)| self.budget(&bound.key).is_unsure(*index))
     }
 
     /// How many holds were charged more than they held when they expired: what a refusal said about waiting did not know of that.
@@ -239,13 +253,12 @@ impl Model {
             for (resource, amount) in &share {
                 *part.amounts.entry(resource.clone()).or_default() -= amount;
             }
-            if place == 0 {
-                parts.insert(0, Part { amounts: share, ..part.clone() });
-                continue;
+            // The reservation stays the first part, also of nothing, and the newest one the last.
+            if place > 0 {
+                share = nonzero(&share);
             }
-            share = nonzero(&share);
-            if !share.is_empty() {
-                parts.push(Part { amounts: share, ..part.clone() });
+            if place == 0 || !share.is_empty() {
+                parts.insert(0, Part { amounts: share, ..part.clone() });
             }
         }
         let (scope, dispatched) = (found.scope.clone(), found.dispatched);
@@ -413,12 +426,13 @@ impl Model {
             let _ = self.drop_hold(hold, at);
             return Err(full);
         }
-        self.keep_under(format!("#{}", hold.0), hold, ttl, at);
+        self.numbered += 1;
+        self.keep_under(format!("#{}", hold.0), hold, Some(self.numbered), ttl, at);
         Ok(())
     }
 
-    fn keep_under(&mut self, name: String, hold: HoldId, ttl: i64, at: i64) {
-        self.kept.insert(name.clone(), Kept { hold, due: at.saturating_add(ttl), open: true });
+    fn keep_under(&mut self, name: String, hold: HoldId, number: Option<u64>, ttl: i64, at: i64) {
+        self.kept.insert(name.clone(), Kept { hold, due: at.saturating_add(ttl), open: true, number });
         let found = &mut self.holds[hold.0 as usize];
         found.name = Some(name);
         if found.end.is_some() {
@@ -436,9 +450,11 @@ impl Model {
     }
 
     fn note_settled(&mut self, hold: HoldId, at: i64) {
-        if let (Some(name), Some(Kept { open: true, .. })) = (self.name(hold).map(String::from), self.kept_as(hold)) {
+        if let (Some(name), Some(kept @ Kept { open: true, .. })) =
+            (self.name(hold).map(String::from), self.kept_as(hold))
+        {
             let due = at.saturating_add(self.settings.remember_micros);
-            self.kept.insert(name, Kept { hold, due, open: false });
+            self.kept.insert(name, Kept { due, open: false, ..kept });
         }
     }
 

@@ -24,6 +24,8 @@ pub struct Model {
     pub(crate) holds: Vec<Hold>,
     /// The holds that are kept under an id, open and remembered ones.
     pub(crate) kept: BTreeMap<String, Kept>,
+    /// How many of them got a number of the model's own, ever.
+    pub(crate) numbered: u64,
     pub(crate) receipts: Vec<Receipt>,
     /// How many holds were charged more than they held when they expired.
     pub(crate) expired_above: u64,
@@ -218,13 +220,6 @@ impl Model {
             (None, Some((_, window))) => matches!(window, Window::Rolling { .. } | Window::FirstUse { .. }),
             (None, None) => false,
         }
-    }
-
-    /// Whether the window that holds `instant` begins there. Of windows from first use another one may, once the clock has been set back: the
-    /// later one began earlier.
-    pub fn begins_at(&self, limit: &str, subject: &str, instant: i64) -> bool {
-        let bounds = |budget: &Budget| budget.number_at(instant).and_then(|index| budget.bounds(index, instant));
-        self.known_budget(limit, subject).and_then(bounds).is_none_or(|(start, _)| start == instant)
     }
 
     /// Whether a budget counted under one window number twice, or will with a call at `at`: its clock jumped ahead, came back (the window
@@ -423,7 +418,7 @@ impl Model {
         self.budget(&bound.key).count(index)
     }
 
-    fn budget(&self, key: &Key) -> std::borrow::Cow<'_, Budget> {
+    pub(crate) fn budget(&self, key: &Key) -> std::borrow::Cow<'_, Budget> {
         match self.budgets.get(key) {
             Some(budget) => std::borrow::Cow::Borrowed(budget),
             None => std::borrow::Cow::Owned(Budget::new(key.window)),

@@ -240,6 +240,8 @@ impl Hold {
             part.cost = part.cost.less(&share);
             taken.push(part.beside(share));
         }
+        // The newest last, as here: what is above falls to it.
+        taken.reverse();
         let share = rest.take_up_to(&self.first.cost.less(&grown.given));
         grown.given.add_all(&share);
         let first = self.first.beside(share);

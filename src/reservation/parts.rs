@@ -59,19 +59,18 @@ impl Part {
                     charged
                 }
             };
-            if let Some(charged) = charged {
-                seat.tell_counted(&*self.plan.core, at, (window, charged), to.saturating_sub(from));
-            }
+            // What is forgotten, or no longer counts in a rolling window, says nothing about what other parts found.
+            let Some(charged) = charged else { continue };
+            seat.tell_counted(&*self.plan.core, at, (window, charged), to.saturating_sub(from));
             // Nearly always there is nothing to say.
-            if overages.is_empty() && charged.is_none_or(|charged| seat.is_within(charged)) {
+            if overages.is_empty() && seat.is_within(charged) {
                 continue;
             }
             let number = seat.meter.now_numbered(window);
-            let overage = charged.and_then(|charged| self.plan.overage(index, number, charged));
             // A later part may have given the window room again. A rolling budget counts all parts together.
             let place = (seat.window, if seat.meter.has_several_words() { 0 } else { number });
             overages.retain(|earlier| !(self.plan.is_about(index, &earlier.1) && earlier.0 == place));
-            overages.extend(overage.map(|overage| (place, overage)));
+            overages.extend(self.plan.overage(index, number, charged).map(|overage| (place, overage)));
         }
         late
     }

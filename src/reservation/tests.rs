@@ -91,6 +91,21 @@ fn a_rolling_budget_to_which_a_later_part_gave_room_is_not_told_of() {
     assert_eq!((receipt.overages().len(), rig.used_and_held()), (0, (400, 0)));
 }
 
+#[test]
+fn a_part_that_a_rolling_window_no_longer_counts_hides_no_overage() {
+    let rig = rig(Window::rolling(3_600).unwrap());
+    let hold = rig.scope.reserve(rig.tokens.of(100)).unwrap();
+    rig.pass(3_540);
+    hold.try_extend(rig.tokens.of(20)).unwrap();
+    // A last part, in the windows of the first one.
+    hold.bring_to(rig.clock.now(), &rig.tokens.of(130));
+    rig.pass(180);
+    rig.scope.record(rig.tokens.of(1_000)).unwrap();
+    let receipt = hold.commit(rig.tokens.of(130)).unwrap();
+    assert_eq!(rig.used_and_held(), (1_020, 0), "the part of 20 is the one that still counts");
+    assert_eq!(receipt.overages().iter().map(|overage| overage.above).collect::<Vec<_>>(), [20]);
+}
+
 /// The newer window is over for a moment, between the settlements of two parts; in the end only the older one is.
 #[test]
 fn an_older_windows_overage_is_told_of_when_the_newer_one_is_not_over() {
@@ -281,6 +296,22 @@ fn a_part_split_off_is_the_same_however_the_extensions_came() {
         let part = hold.split(rig.tokens.of(40).and(rig.calls, 0)).unwrap();
         assert_eq!(part.held(), rig.tokens.of(40));
     }
+}
+
+#[test]
+fn what_is_above_a_part_split_off_falls_to_its_newest_window() {
+    let rig = rig(Window::rolling(3_600).unwrap());
+    let hold = rig.scope.reserve(rig.tokens.of(100)).unwrap();
+    rig.pass(600);
+    hold.try_extend(rig.tokens.of(10)).unwrap();
+    rig.pass(3_300);
+    hold.try_extend(rig.tokens.of(20)).unwrap();
+    let split = hold.split(rig.tokens.of(30)).unwrap();
+    rig.pass(420);
+    // What was held in the first two windows has expired.
+    assert_eq!(rig.used_and_held(), (0, 20));
+    let receipt = split.commit(rig.tokens.of(80)).unwrap();
+    assert_eq!((rig.used_and_held(), receipt.charged()), ((70, 0), &rig.tokens.of(80)));
 }
 
 #[test]

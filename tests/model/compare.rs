@@ -122,14 +122,7 @@ impl Run {
             return Ok(());
         }
         let may_miss = |(limit, subject): &Budget| {
-            let is_unsure = |at| {
-                let is_unknown = self.model.charged_in(limit, subject, at) == u64::MAX;
-                let is_another = !self.model.begins_at(limit, subject, at);
-                is_unknown || is_another || self.model.may_be_forgotten(limit, subject, at)
-            };
-            let mut starts = held.holds.starts(limit, subject);
-            let may_be_unsure = if held.is_extended { starts.any(is_unsure) } else { starts.all(is_unsure) };
-            self.repeats(limit, subject) || engine.late && !self.world.is_rolling(limit) && may_be_unsure
+            self.repeats(limit, subject) || engine.late && self.model.is_unsure(held.id, limit, subject)
         };
         let told = |receipt: &Receipt| {
             let overages = receipt.overages.iter().filter(|(budget, _)| !may_miss(budget));

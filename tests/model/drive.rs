@@ -94,7 +94,6 @@ pub(super) struct Held {
     /// What it was asked for with, under an id of the caller's.
     asked: Option<Asked>,
     pub(super) holds: Holds,
-    pub(super) is_extended: bool,
     pub(super) committed: Option<(Spelled, bool)>,
     /// How often a rule had got another window when it was made.
     pub(super) windows_changed: u32,
@@ -610,7 +609,7 @@ impl Asked {
 impl Held {
     pub(super) fn new(handle: Handle, id: HoldId, subjects: u8, windows_changed: u32) -> Self {
         let holds = Holds::default();
-        Self { handle, id, subjects, asked: None, holds, is_extended: false, committed: None, windows_changed }
+        Self { handle, id, subjects, asked: None, holds, committed: None, windows_changed }
     }
 }
 

@@ -64,7 +64,6 @@ impl Run {
             (Ok(reservation), Ok(id)) => {
                 let mut other = Held::new(Handle::Owned(reservation), id, held.subjects, held.windows_changed);
                 other.holds = held.holds.split(|resource| amount_of(&costs.model, resource));
-                other.is_extended = held.is_extended;
                 self.held.push(other);
                 self.count("split");
                 Ok(())

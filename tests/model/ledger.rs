@@ -39,8 +39,7 @@ impl Holds {
             }
             taken.push(share);
         }
-        // As the new reservation keeps them: the first admission, then the newest ones first.
-        taken.rotate_right(1);
+        taken.reverse();
         Self(taken)
     }
 
@@ -56,14 +55,6 @@ impl Holds {
             places * u128::from(part.amounts.get(&asked.2).copied().unwrap_or(0))
         };
         self.0.iter().map(amount).sum()
-    }
-
-    /// The starts of the windows of a budget in which something is held; none of a rolling one.
-    pub(super) fn starts(&self, limit: &str, subject: &str) -> impl Iterator<Item = i64> {
-        let is_of =
-            move |place: &&Place| place.0 == limit && place.1 == subject && !matches!(place.3, Window::Rolling(_));
-        let places = self.0.iter().flat_map(|part| &part.places);
-        places.filter(is_of).filter_map(|place| place.4)
     }
 }
 

@@ -130,7 +130,6 @@ impl Run {
             }
             let held = &mut self.held[index];
             held.holds.admit(&usage, |resource| amount_of(&cost.model, resource).filter(|amount| *amount > 0));
-            held.is_extended = true;
         }
         Ok(())
     }

@@ -191,12 +191,6 @@ impl World {
         }
     }
 
-    /// Whether the rule with this id has a rolling window.
-    pub(super) fn is_rolling(&self, id: &str) -> bool {
-        let named = RULES.iter().zip(&self.rules).find(|((name, ..), _)| *name == id);
-        named.is_some_and(|((.., spans), rule)| matches!(spans[rule.window].model(), model::Window::Rolling { .. }))
-    }
-
     /// Whether the rule with this id refuses.
     pub(super) fn is_hard(&self, id: &str) -> bool {
         let named = RULES.iter().zip(&self.rules).find(|((name, ..), _)| *name == id);
