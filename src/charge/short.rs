@@ -4,18 +4,24 @@
 //! the answer to the long one: whatever refuses, is worth telling, or is unusual goes there.
 
 use std::borrow::Borrow;
-use std::sync::Arc;
 
 use super::{Ask, Flights, Place, Reached, SEATS_INLINE, Seat, charge_hard, look, unset};
 use crate::amount::{Cost, Resource};
-use crate::meter::{Gate, Layout, Meter, Part, Slice, State};
+use crate::meter::{Alone, Gate, Layout, Meter, MeterRef, Part, Slice, State};
 use crate::time::Timestamp;
 
 /// The short way to charge a scope.
 #[derive(Debug)]
 pub(crate) enum Short {
-    Single(Quick<Arc<Meter>, Measure>),
-    Several(Box<[Quick<Arc<Meter>, Measure>]>),
+    Single(Quick<Alone, Measure>),
+    Several(Box<Several>),
+}
+
+#[derive(Debug)]
+pub(crate) enum Several {
+    /// All of them were made alone: one of each subject, as where levels are stacked.
+    Alone(Box<[Quick<Alone, Measure>]>),
+    Mixed(Box<[Quick<MeterRef, Measure>]>),
 }
 
 /// A budget on the short way.
@@ -37,12 +43,17 @@ pub(crate) struct Measure {
 impl Short {
     /// `None` when one of the budgets never refuses, has more than one cap, or more than one word decides.
     pub(crate) fn of(seats: &[Seat]) -> Option<Self> {
-        let place = |seat: &Seat| Measure::of(seat).map(|measure| Quick { meter: Arc::clone(&seat.meter), measure });
-        match seats {
-            [] => None,
-            [seat] => place(seat).map(Self::Single),
-            seats if seats.len() > SEATS_INLINE => None,
-            seats => seats.iter().map(place).collect::<Option<_>>().map(Self::Several),
+        if seats.len() > SEATS_INLINE {
+            return None;
+        }
+        let Some(alone) = places(seats, |seat| seat.meter.alone()) else {
+            let mixed = places(seats, |seat| Some(seat.meter.clone()))?;
+            return Some(Self::Several(Box::new(Several::Mixed(mixed.into()))));
+        };
+        match <[_; 1]>::try_from(alone) {
+            Ok([place]) => Some(Self::Single(place)),
+            Err(places) if places.is_empty() => None,
+            Err(places) => Some(Self::Several(Box::new(Several::Alone(places.into())))),
         }
     }
 
@@ -55,9 +66,22 @@ impl Short {
     pub(crate) fn charge(&self, cost: &Cost, now: Timestamp, flights: &Flights) -> bool {
         match self {
             Self::Single(place) => place.charge(cost, now),
-            Self::Several(places) => charge_several(places, cost, now, flights),
+            Self::Several(several) => several.charge(cost, now, flights),
         }
     }
+}
+
+impl Several {
+    fn charge(&self, cost: &Cost, now: Timestamp, flights: &Flights) -> bool {
+        match self {
+            Self::Alone(places) => charge_several(places, cost, now, flights),
+            Self::Mixed(places) => charge_several(places, cost, now, flights),
+        }
+    }
+}
+
+fn places<A>(seats: &[Seat], meter: impl Fn(&Seat) -> Option<A>) -> Option<Vec<Quick<A, Measure>>> {
+    seats.iter().map(|seat| Some(Quick { meter: meter(seat)?, measure: Measure::of(seat)? })).collect()
 }
 
 /// Charges budgets that were found for this call, in the policy's order; as [`Short::charge`].
@@ -141,7 +165,8 @@ impl<A: Borrow<Meter>, M: Borrow<Measure>> Place for Quick<A, M> {
 
     #[inline]
     fn peek(&self, now: Timestamp) -> State {
-        self.meter.borrow().peek(self.measure.borrow().slice.index(now))
+        let Measure { layout, slice, .. } = self.measure.borrow();
+        self.meter.borrow().peek_as(*layout, slice.index(now))
     }
 
     #[inline]
@@ -153,7 +178,8 @@ impl<A: Borrow<Meter>, M: Borrow<Measure>> Place for Quick<A, M> {
     #[inline(always)]
     fn admit(&self, now: Timestamp, amount: u64, _: Part) -> Result<State, State> {
         let Measure { layout, slice, gate, .. } = self.measure.borrow();
-        self.meter.borrow().admit_as(*layout, slice.index(now), amount, *gate)
+        let window = slice.index(now);
+        self.meter.borrow().admit_as(*layout, window, amount, *gate)
     }
 
     fn undo(&self, window: i64, amount: u64, part: Part) {

@@ -48,9 +48,10 @@ impl Part {
                 continue;
             }
             let (from, to) = (from.unwrap_or(0), to.unwrap_or(0));
+            let meter = &*seat.meter;
             let settled = match resets {
-                None => seat.meter.settle(window, from, to),
-                Some(resets) => seat.meter.adjust(window, from, to, resets),
+                None => meter.settle(window, from, to),
+                Some(resets) => meter.adjust(window, from, to, resets),
             };
             let charged = match settled {
                 Settled::Current { charged } => Some(charged),
@@ -62,10 +63,10 @@ impl Part {
             if let Some(charged) = charged {
                 seat.tell_counted(&*self.plan.core, at, (window, charged), to.saturating_sub(from));
             }
-            let number = seat.meter.now_numbered(window);
+            let number = meter.now_numbered(window);
             let overage = charged.and_then(|charged| self.plan.overage(index, number, charged));
             // A later part may have given the window room again. A rolling budget counts all parts together.
-            let place = (seat.window, if seat.meter.has_several_words() { 0 } else { number });
+            let place = (seat.window, if meter.has_several_words() { 0 } else { number });
             overages.retain(|earlier| !(self.plan.is_about(index, &earlier.1) && earlier.0 == place));
             overages.extend(overage.map(|overage| (place, overage)));
         }
