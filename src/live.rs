@@ -1,7 +1,7 @@
 //! The policy in force: the only room that swaps shared values.
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
@@ -52,33 +52,63 @@ impl<T> Live<T> {
 #[derive(Debug)]
 pub(crate) struct Renewed<T> {
     first: Arc<T>,
-    later: Derived<T>,
+    later: Later<T>,
 }
 
-/// A value derived from one version of something live, made when it is first asked for.
+/// As [`Renewed`], but that the first one too is made when it is first asked for.
 #[derive(Debug)]
-pub(crate) struct Derived<T>(ArcSwapOption<T>);
+pub(crate) struct Derived<T> {
+    first: OnceLock<T>,
+    later: Later<T>,
+}
 
 impl<T> Derived<T> {
     pub(crate) fn new() -> Self {
-        Self(ArcSwapOption::empty())
+        Self { first: OnceLock::new(), later: Later::new() }
     }
 
     /// What `act` says of the value that is `current`; `make` makes it if there is none.
     #[inline]
-    pub(crate) fn with<R>(
+    pub(crate) fn with<R>(&self, current: impl Fn(&T) -> bool, make: impl Fn() -> T, act: impl FnOnce(&T) -> R) -> R {
+        match self.first.get() {
+            Some(first) if current(first) => act(first),
+            first => self.with_later(first.is_none(), current, make, act),
+        }
+    }
+
+    #[inline(never)]
+    fn with_later<R>(
         &self,
+        is_first: bool,
         current: impl Fn(&T) -> bool,
-        make: impl FnOnce() -> T,
+        make: impl Fn() -> T,
         act: impl FnOnce(&T) -> R,
     ) -> R {
-        if let Some(value) = &*self.0.load()
+        if is_first {
+            // Made before the cell is asked for, so that nobody waits for it. Another one may have come first, for an earlier version.
+            let made = make();
+            let first = self.first.get_or_init(|| made);
+            if current(first) {
+                return act(first);
+            }
+        }
+        if let Some(value) = &*self.later.0.load()
             && current(value)
         {
             return act(value);
         }
-        let Ok(value) = self.made::<std::convert::Infallible>(|| Ok(Arc::new(make())));
+        let Ok(value) = self.later.made::<std::convert::Infallible>(|| Ok(Arc::new(make())));
         act(&value)
+    }
+}
+
+/// The newest value.
+#[derive(Debug)]
+struct Later<T>(ArcSwapOption<T>);
+
+impl<T> Later<T> {
+    fn new() -> Self {
+        Self(ArcSwapOption::empty())
     }
 
     /// The value that is `current`; `make` makes it if there is none.
@@ -106,7 +136,7 @@ pub(crate) enum Loan<'a, T> {
 
 impl<T> Renewed<T> {
     pub(crate) fn new(first: Arc<T>) -> Self {
-        Self { first, later: Derived::new() }
+        Self { first, later: Later::new() }
     }
 
     /// The value that is `current`; `make` makes it if there is none.

@@ -43,6 +43,53 @@ impl<T> Mutex<T> {
     }
 }
 
+/// A box that is made when it is first needed, by whoever comes first: of two who make one the later one's goes.
+#[cfg(not(loom))]
+pub(crate) use once_cell::race::OnceBox;
+
+/// As `once_cell::race::OnceBox`, for loom, but that the later one waits and makes none.
+#[cfg(loom)]
+#[derive(Debug)]
+pub(crate) struct OnceBox<T> {
+    /// With its value from the start: nobody has to be told of it.
+    is_given: bool,
+    is_made: AtomicU8,
+    making: loom::sync::Mutex<()>,
+    value: std::sync::OnceLock<Box<T>>,
+}
+
+#[cfg(loom)]
+impl<T> OnceBox<T> {
+    pub(crate) fn new() -> Self {
+        Self {
+            is_given: false,
+            is_made: AtomicU8::new(0),
+            making: loom::sync::Mutex::new(()),
+            value: std::sync::OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn with_value(value: Box<T>) -> Self {
+        Self { is_given: true, value: value.into(), ..Self::new() }
+    }
+
+    pub(crate) fn get(&self) -> Option<&T> {
+        let is_made = self.is_given || self.is_made.load(Ordering::Acquire) != 0;
+        self.value.get().map(|value| &**value).filter(|_| is_made)
+    }
+
+    pub(crate) fn get_or_init(&self, make: impl FnOnce() -> Box<T>) -> &T {
+        if let Some(value) = self.get() {
+            return value;
+        }
+        let _making = self.making.lock().expect("loom's locks are not poisoned");
+        let value = self.value.get_or_init(make);
+        // Release: pairs with the load in `get`.
+        self.is_made.store(1, Ordering::Release);
+        value
+    }
+}
+
 /// Runs a model to the end, with at most so many preemptions in each of its orders.
 #[cfg(all(test, loom))]
 pub(crate) fn explore(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {

@@ -6,24 +6,24 @@ use loom::thread;
 
 use super::stand::{Ground, TOKENS};
 use super::*;
-use crate::meter::{Forgive, Meter};
+use crate::meter::{Forgive, Meter, MeterRef};
 use crate::sync::{explore, looking_by_load};
 use crate::window::Window;
 
-fn seat(meter: &Arc<Meter>, max: u64) -> Seat {
+fn seat(meter: &MeterRef, max: u64) -> Seat {
     meter.join();
     stand::seat(meter, Window::Lifetime, (Cap::Max(max), Enforcement::Hard))
 }
 
 struct Rig {
-    shared: Arc<Meter>,
-    other: Arc<Meter>,
+    shared: MeterRef,
+    other: MeterRef,
     ground: Ground,
 }
 
 fn check(preemptions: usize, model: impl Fn(&Arc<Rig>) + Send + Sync + 'static) {
     explore(preemptions, move || {
-        let meter = || Arc::new(Meter::in_window(&Window::Lifetime, 0));
+        let meter = || MeterRef::from(Meter::in_window(&Window::Lifetime, 0));
         model(&Arc::new(Rig { shared: meter(), other: meter(), ground: Ground::at(Timestamp::UNIX_EPOCH) }));
     });
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Place;
 use crate::amount::{Cap, Resource, Unit};
 use crate::grants::raised;
-use crate::meter::{Gate, Meter, Part, Slice, State, Striping};
+use crate::meter::{Gate, MeterRef, Part, Slice, State, Striping};
 use crate::policy::{Enforcement, Warn};
 use crate::subject::Subject;
 use crate::time::Timestamp;
@@ -23,7 +23,7 @@ pub(crate) struct Label {
 /// A budget's place in a scope.
 #[derive(Debug)]
 pub(crate) struct Seat {
-    pub(crate) meter: Arc<Meter>,
+    pub(crate) meter: MeterRef,
     pub(crate) label: Arc<Label>,
     pub(crate) subject: Subject,
     pub(crate) resource: Resource,
@@ -47,7 +47,7 @@ struct Topped {
 
 impl Seat {
     pub(crate) fn new(
-        meter: Arc<Meter>,
+        meter: MeterRef,
         (label, subject): (Arc<Label>, Subject),
         resource: Resource,
         window: Window,

@@ -4,18 +4,24 @@
 //! the answer to the long one: whatever refuses, is worth telling, or is unusual goes there.
 
 use std::borrow::Borrow;
-use std::sync::Arc;
 
 use super::{Ask, Flights, Place, Reached, SEATS_INLINE, Seat, Windows, charge_hard, look, mark_held, unset};
 use crate::amount::{Cost, Resource};
-use crate::meter::{Gate, Layout, Meter, Part, Slice, State, Striping};
+use crate::meter::{Alone, Gate, Layout, Meter, MeterRef, Part, Slice, State, Striping};
 use crate::time::Timestamp;
 
 /// The short way to charge a scope.
 #[derive(Debug)]
 pub(crate) enum Short {
-    Single(Quick<Arc<Meter>, Measure>),
-    Several(Box<[Quick<Arc<Meter>, Measure>]>),
+    Single(Quick<Alone, Measure>),
+    Several(Box<Several>),
+}
+
+#[derive(Debug)]
+pub(crate) enum Several {
+    /// All of them were made alone: one of each subject, as where levels are stacked.
+    Alone(Box<[Quick<Alone, Measure>]>),
+    Mixed(Box<[Quick<MeterRef, Measure>]>),
 }
 
 /// A budget on the short way.
@@ -38,12 +44,17 @@ pub(crate) struct Measure {
 impl Short {
     /// `None` when one of the budgets never refuses, has more than one cap, or more than one word decides.
     pub(crate) fn of(seats: &[Seat]) -> Option<Self> {
-        let place = |seat: &Seat| Measure::of(seat).map(|measure| Quick { meter: Arc::clone(&seat.meter), measure });
-        match seats {
-            [] => None,
-            [seat] => place(seat).map(Self::Single),
-            seats if seats.len() > SEATS_INLINE => None,
-            seats => seats.iter().map(place).collect::<Option<_>>().map(Self::Several),
+        if seats.len() > SEATS_INLINE {
+            return None;
+        }
+        let Some(alone) = places(seats, |seat| seat.meter.alone()) else {
+            let mixed = places(seats, |seat| Some(seat.meter.clone()))?;
+            return Some(Self::Several(Box::new(Several::Mixed(mixed.into()))));
+        };
+        match <[_; 1]>::try_from(alone) {
+            Ok([place]) => Some(Self::Single(place)),
+            Err(places) if places.is_empty() => None,
+            Err(places) => Some(Self::Several(Box::new(Several::Alone(places.into())))),
         }
     }
 
@@ -56,7 +67,7 @@ impl Short {
     pub(crate) fn charge(&self, cost: &Cost, now: Timestamp, flights: &Flights) -> bool {
         match self {
             Self::Single(place) => place.charge(cost, now),
-            Self::Several(places) => charge_several(places, cost, now, flights),
+            Self::Several(several) => several.charge(cost, now, flights),
         }
     }
 
@@ -64,16 +75,27 @@ impl Short {
     /// windows of the others too, which is for the long way.
     #[inline]
     pub(crate) fn hold(&self, cost: &Cost, now: Timestamp, flights: &Flights) -> Option<Windows> {
-        let places = match self {
-            Self::Single(place) => std::slice::from_ref(place),
-            Self::Several(places) => places,
-        };
-        if !places.iter().all(|place| cost.amount(place.resource()).is_some()) {
-            return None;
+        match self {
+            Self::Single(place) => hold_all(std::slice::from_ref(place), cost, now, flights),
+            Self::Several(several) => match &**several {
+                Several::Alone(places) => hold_all(places, cost, now, flights),
+                Several::Mixed(places) => hold_all(places, cost, now, flights),
+            },
         }
-        let mut windows = unset(places.len());
-        take_short(places, Ask::Hold(cost), cost, (now, flights), &mut windows).then_some(windows)
     }
+}
+
+impl Several {
+    fn charge(&self, cost: &Cost, now: Timestamp, flights: &Flights) -> bool {
+        match self {
+            Self::Alone(places) => charge_several(places, cost, now, flights),
+            Self::Mixed(places) => charge_several(places, cost, now, flights),
+        }
+    }
+}
+
+fn places<A>(seats: &[Seat], meter: impl Fn(&Seat) -> Option<A>) -> Option<Vec<Quick<A, Measure>>> {
+    seats.iter().map(|seat| Some(Quick { meter: meter(seat)?, measure: Measure::of(seat)? })).collect()
 }
 
 /// Charges budgets that were found for this call, in the policy's order; as [`Short::charge`].
@@ -101,6 +123,20 @@ fn charge_several<A: Borrow<Meter>, M: Borrow<Measure>>(
     flights: &Flights,
 ) -> bool {
     take_short(places, Ask::Charge(cost), cost, (now, flights), &mut unset(places.len()))
+}
+
+/// As [`Short::hold`].
+fn hold_all<A: Borrow<Meter>, M: Borrow<Measure>>(
+    places: &[Quick<A, M>],
+    cost: &Cost,
+    now: Timestamp,
+    flights: &Flights,
+) -> Option<Windows> {
+    if !places.iter().all(|place| cost.amount(place.resource()).is_some()) {
+        return None;
+    }
+    let mut windows = unset(places.len());
+    take_short(places, Ask::Hold(cost), cost, (now, flights), &mut windows).then_some(windows)
 }
 
 /// Charges or holds `cost`, which `ask` asks for; false when nothing was taken.
@@ -174,7 +210,8 @@ impl<A: Borrow<Meter>, M: Borrow<Measure>> Place for Quick<A, M> {
 
     #[inline]
     fn glance(&self, now: Timestamp) -> State {
-        self.meter.borrow().glance(self.measure.borrow().slice.index(now))
+        let Measure { layout, slice, .. } = self.measure.borrow();
+        self.meter.borrow().glance_as(*layout, slice.index(now))
     }
 
     fn peek(&self, now: Timestamp) -> State {

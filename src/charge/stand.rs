@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Flights, Grounds, Label, News, Seat};
 use crate::amount::{Cap, Resource, Unit};
 use crate::clock::{Clock, ManualClock};
-use crate::meter::Meter;
+use crate::meter::MeterRef;
 use crate::policy::Enforcement;
 use crate::subject::Subject;
 use crate::time::Timestamp;
@@ -43,11 +43,11 @@ impl Grounds for Ground {
     fn tell(&self, _: &Seat, _: News) {}
 }
 
-pub(super) fn seat(meter: &Arc<Meter>, window: Window, limits: (Cap, Enforcement)) -> Seat {
+pub(super) fn seat(meter: &MeterRef, window: Window, limits: (Cap, Enforcement)) -> Seat {
     seat_of(TOKENS, meter, window, limits)
 }
 
-pub(super) fn seat_of(resource: Resource, meter: &Arc<Meter>, window: Window, limits: (Cap, Enforcement)) -> Seat {
+pub(super) fn seat_of(resource: Resource, meter: &MeterRef, window: Window, limits: (Cap, Enforcement)) -> Seat {
     let label = Label { limit: "limit".into(), resource: "tokens".into(), unit: Unit::Count, warn: Box::default() };
-    Seat::new(Arc::clone(meter), (Arc::new(label), Subject::global()), resource, window, limits)
+    Seat::new(meter.clone(), (Arc::new(label), Subject::global()), resource, window, limits)
 }

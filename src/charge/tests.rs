@@ -1,9 +1,8 @@
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::stand::{Ground, TOKENS};
 use super::*;
-use crate::meter::{Meter, Settled};
+use crate::meter::{Meter, MeterRef, Settled};
 use crate::window::Window;
 
 struct Rig {
@@ -14,7 +13,7 @@ struct Rig {
 fn rig(caps: &[(Enforcement, Cap)]) -> Rig {
     let ground = Ground::at("2026-02-04T12:00:00Z".parse().unwrap());
     let seat = |limits: &(Enforcement, Cap)| {
-        let meter = Arc::new(Meter::in_window(&Window::Day, Window::Day.index(ground.manual.now())));
+        let meter = MeterRef::from(Meter::in_window(&Window::Day, Window::Day.index(ground.manual.now())));
         stand::seat(&meter, Window::Day, (limits.1, limits.0))
     };
     Rig { seats: caps.iter().map(seat).collect(), ground }
@@ -103,9 +102,9 @@ fn a_clock_that_jumped_ahead_locks_nobody_out_for_longer_than_the_next_window() 
 #[test]
 fn a_call_that_fits_is_not_refused_because_of_attempts_that_are_undone() {
     const ROUNDS: u64 = 20_000;
-    let shared = Arc::new(Meter::in_window(&Window::Lifetime, 0));
-    let seat = |meter: &Arc<Meter>, max| stand::seat(meter, Window::Lifetime, (Cap::Max(max), Enforcement::Hard));
-    let small = Arc::new(Meter::in_window(&Window::Lifetime, 0));
+    let shared = MeterRef::from(Meter::in_window(&Window::Lifetime, 0));
+    let seat = |meter: &MeterRef, max| stand::seat(meter, Window::Lifetime, (Cap::Max(max), Enforcement::Hard));
+    let small = MeterRef::from(Meter::in_window(&Window::Lifetime, 0));
     // Two callers want 6 of the small budget's 10: one of them is undone on the shared one again and again.
     let pair = [seat(&shared, 16), seat(&small, 10)];
     let single = [seat(&shared, 16)];

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use super::{Core, Engine, InForce};
 use crate::amount::Cost;
 use crate::charge::{Measure, Quick, SEATS_INLINE, charge_found};
-use crate::meter::Meter;
+use crate::meter::{Meter, MeterRef};
 use crate::registry::Rule;
 use crate::report::Admission;
 use crate::scope::ChargeError;
@@ -26,7 +26,7 @@ pub(super) struct Kinds {
     all: Vec<Kind>,
     in_force: Arc<InForce>,
     /// The limits on `global`, which is in every scope, and its budgets.
-    global: Vec<(Limit, Arc<Meter>)>,
+    global: Vec<(Limit, MeterRef)>,
 }
 
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl Kinds {
             let of_kind = of_kind.filter(|(_, (limit, _))| limit.kind() == kind);
             let resolved = of_kind.map(|(order, (limit, names))| {
                 // Of any subject: its budget alone is not known yet.
-                let meter = Arc::new(Meter::new(&limit.window(), now));
+                let meter = Meter::new(&limit.window(), now).into();
                 let seat = names.seat(meter, &Subject::global(), (limit.max(), limit.enforced()));
                 let measure = Measure::of(&seat.heard(core.is_heard()))?;
                 Some(Limit { order, rule: names.rule, measure })
@@ -85,7 +85,7 @@ impl Kinds {
             return core.registry.with(text.as_ref(), limit.rule.0, charge).unwrap_or(false);
         }
         let mut found = SmallVec::<[(&Limit, &str, usize); SEATS_INLINE]>::new();
-        let mut meters = SmallVec::<[Arc<Meter>; SEATS_INLINE]>::new();
+        let mut meters = SmallVec::<[MeterRef; SEATS_INLINE]>::new();
         for (index, text) in subjects.iter().enumerate() {
             let text = text.as_ref();
             let Some(limits) = self.usual(text, core) else { return false };

@@ -8,7 +8,7 @@ use ahash::RandomState;
 use crate::amount::{Cap, Cost, Resource, Unit};
 use crate::charge::{Label, Seat};
 use crate::cost::{CostError, Usage};
-use crate::meter::{Meter, Striping};
+use crate::meter::{MeterRef, Striping};
 use crate::policy::{Enforcement, Limit, Policy};
 use crate::registry::Rule;
 use crate::subject::Subject;
@@ -63,7 +63,7 @@ pub(crate) struct LimitInForce {
 
 impl LimitInForce {
     /// The place of its budget of `subject`, under these limits.
-    pub(crate) fn seat(&self, meter: Arc<Meter>, subject: &Subject, limits: (Cap, Enforcement)) -> Seat {
+    pub(crate) fn seat(&self, meter: MeterRef, subject: &Subject, limits: (Cap, Enforcement)) -> Seat {
         let called = (Arc::clone(&self.label), subject.clone());
         Seat::new(meter, called, self.resource, self.rule.1, limits).striped(self.striping)
     }

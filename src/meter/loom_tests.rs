@@ -84,11 +84,38 @@ fn loom_release_against_rollover() {
     });
 }
 
+/// A settlement and the hand-over of its window both need the part that neither finds.
+#[test]
+fn loom_late_release_and_hand_over_make_one_cold_part() {
+    loom::model(|| {
+        let meter = meter();
+        meter.admit(10, 8, Gate::Max(10)).unwrap();
+        let release = spawn(&meter, |meter| meter.settle(10, 0, 1));
+        meter.admit(11, 1, Gate::Max(10)).unwrap();
+        release.join().unwrap();
+        assert_eq!((meter.charged_in(10), meter.charged_in(11)), (Some(9), Some(1)));
+    });
+}
+
+/// One undoes its charge while another looks for traces of undone ones: who sees the count sees the amount gone.
+#[test]
+fn loom_an_undo_that_makes_the_cold_part_is_seen_whole() {
+    loom::model(|| {
+        let meter = meter();
+        meter.admit(10, 4, Gate::Max(10)).unwrap();
+        let undo = spawn(&meter, |meter| meter.undo(10, 4, Part::Used));
+        let seen = meter.taken_back();
+        assert!(seen == 0 || meter.peek(10).amount == 0);
+        undo.join().unwrap();
+        assert_eq!((meter.taken_back(), meter.peek(10).amount), (1, 0));
+    });
+}
+
 /// In every order with loads as first looks, and with at most five preemptions with swaps.
 #[test]
 fn loom_late_commit_against_the_hand_over_of_its_window() {
     let model = || {
-        let meter = meter();
+        let meter = Arc::new(Meter::in_window_with_all(&Window::Day, 10));
         meter.admit(10, 8, Gate::Max(10)).unwrap();
         let commit = spawn(&meter, |meter| meter.settle(10, 5, 9));
         let other = spawn(&meter, |meter| meter.settle(10, 3, 1));

@@ -1,7 +1,8 @@
 //! One budget: a word that holds what is charged in the current window, and what reports want to know beside it.
 //!
 //! **Who owns what.** `word` alone decides: admission, settlement, undo and rollover are each one compare-and-swap on it, chosen by a
-//! pure function of [`rule`]. The other words are for reports and for the refusal path, and admission never reads them.
+//! pure function of [`rule`]. The other words are for reports and for the refusal path, and admission never reads them. Nearly all of them stand
+//! apart, in a part that the first operation makes which needs it ([`cold`]).
 //!
 //! **Fast path.** Load, decide, swap. A window that has ended needs no step of its own: the first charge of the new window replaces
 //! number and amount together.
@@ -19,19 +20,26 @@
 //! **Shared by many threads.** Threads may take room out of the word into stripes, and charge it there ([`stripes`]). The word counts that room as
 //! charged: [`Meter::glance_at`] says what it says, every other reader finds it without.
 
+mod cold;
 mod first_use;
+mod meter_ref;
+mod mould;
 mod rolling;
 pub(crate) mod rule;
 mod slice;
 mod stripes;
 mod word;
 
-use std::sync::OnceLock;
+use std::sync::Arc;
 
-use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering, spin_loop};
+use crate::sync::{AtomicU8, AtomicU64, OnceBox, Ordering, spin_loop};
 use crate::time::{MICROS_PER_DAY, Timestamp};
 use crate::window::{Bounds, Window};
+use cold::Cold;
 use first_use::Opened;
+pub(crate) use meter_ref::{Alone, MeterRef};
+use mould::Kind;
+pub(crate) use mould::{Mould, Past};
 pub(crate) use rolling::Part;
 use rolling::Rolling;
 pub(crate) use rule::{Forgive, Gate};
@@ -47,35 +55,20 @@ const MICROS_PER_YEAR: i64 = 365 * MICROS_PER_DAY;
 pub(crate) struct Meter {
     /// Window and charged amount: the state.
     word: AtomicU64,
-    /// Window and the part of the charged amount that is held.
-    held: AtomicU64,
-    /// The window that ended last with something charged: what was charged, and what late settlements added.
-    ended: AtomicU64,
-    /// The same window: what late settlements gave back before the hand-over.
-    returned: AtomicU64,
-    /// The windows on both sides of the last gap: the one that was left and the one that was landed in with windows between them unused.
-    /// Only the numbers count.
-    left: AtomicU64,
+    /// The far side of the last gap: the window that was landed in, with windows before it unused. Only the number counts. The near side, the
+    /// window that was left, is in the cold part.
     landed: AtomicU64,
-    /// Windows of even and of odd number, and the milestones, as bits, that a listener was told of in each: who is late with one of the window
-    /// before is not lost to the newer one.
-    announced: [AtomicU64; 2],
-    /// What resets took in the window, less what refunds of charges from before have asked for since.
-    forgiven: AtomicU64,
-    /// Which of the engine's resets was this budget's last one, from 1.
-    last_reset: AtomicU64,
-    /// How many charges of this budget were undone because another budget of their scope had no room.
-    undone: AtomicU32,
+    cold: OnceBox<Cold>,
+    mould: Arc<Mould>,
+    /// What its keeper finds it by.
+    number: u32,
     /// 1 once a scope has this budget together with another one that can refuse: from then on its charges may be undone.
     joined: AtomicU8,
-    /// Room that threads took, once that is worth it. Only of a budget whose windows follow the clock.
-    stripes: OnceLock<Box<Stripes>>,
-    /// 1 once there are stripes: a glance where every operation looks.
+    /// 1 once there are stripes, which stand in the cold part: a glance where every operation looks.
     striped: AtomicU8,
-    /// Races lost by those who charged the word, until there are stripes.
-    lost: AtomicU32,
-    layout: Layout,
-    course: Course,
+    /// As the mould says, at hand.
+    follows_clock: bool,
+    has_several_words: bool,
 }
 
 /// When threads that charge one budget take shares of its room for themselves (*stripes*), so that they do not wait for each other.
@@ -104,26 +97,9 @@ enum Course {
     /// The clock: a calendar, a grid, or one window for all time.
     Clock,
     /// Use: a window begins with the first charge after the last one ended.
-    Use(Opened),
+    Use(Box<Opened>),
     /// Each charge's own time.
     Rolling(Box<Rolling>),
-}
-
-/// What a budget that is made anew, after it was evicted or may have been, must know of what was before. Window numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Past {
-    /// The first window in which it was certainly not charged.
-    pub(crate) start: i64,
-    /// The windows on both sides of the last gap, as in [`Meter`].
-    pub(crate) left: i64,
-    pub(crate) landed: i64,
-}
-
-impl Past {
-    /// Of a budget that is new: nothing was charged, and there was no gap.
-    const fn none(start: i64) -> Self {
-        Self { start, left: start, landed: start }
-    }
 }
 
 /// What a settlement did.
@@ -136,74 +112,63 @@ pub(crate) enum Settled {
 }
 
 impl Meter {
-    /// An unused budget, first asked for at `now`.
-    ///
-    /// It has seen no window yet, so its words stand a year back: a clock that is set back a little finds every window later. Not further
-    /// back, so that a clock that stood at 1970 when the budget was made finds today within reach.
-    pub(crate) fn new(window: &Window, now: Timestamp) -> Self {
-        if let Window::FirstUse(span) = window {
-            return Self::in_use(window, Opened::new(*span));
+    /// An unused budget, which its keeper finds by `number`.
+    pub(crate) fn of(mould: &Arc<Mould>, number: u32) -> Self {
+        let follows_clock = mould.kind == Kind::Clock;
+        let cold = if follows_clock { OnceBox::new() } else { OnceBox::with_value(Box::new(Cold::new(mould))) };
+        Self {
+            word: AtomicU64::new(mould.unused),
+            landed: AtomicU64::new(mould.landed),
+            cold,
+            mould: Arc::clone(mould),
+            number,
+            joined: AtomicU8::new(0),
+            striped: AtomicU8::new(0),
+            follows_clock,
+            has_several_words: matches!(mould.kind, Kind::Rolling(..)),
         }
-        let at_least = if matches!(window, Window::Rolling(_)) { rolling::UNUSED_NUMBERS_MIN } else { 0 };
-        let year = in_years(window, 1).max(at_least);
-        Self::starting(window, now, Past::none(window.index(now).wrapping_sub(year)))
     }
 
-    /// An unused budget, asked for at `now`, of which there may have been one before.
-    pub(crate) fn after(window: &Window, now: Timestamp, Past { start, left, landed }: Past) -> Self {
-        let number = window.index(now);
-        // No further back than a new one; and where the gap is, within what the words can tell apart.
-        let (year, decades) = (number.saturating_sub(in_years(window, 1)), number.saturating_sub(in_years(window, 40)));
-        let past = Past { start: start.max(year), left: left.max(decades), landed: landed.max(decades) };
-        Self::starting(window, now, past)
+    /// An unused budget by itself, first asked for at `now`.
+    pub(crate) fn new(window: &Window, now: Timestamp) -> Self {
+        Self::of(&Arc::new(Mould::new(window, now)), 0)
     }
 
     /// An unused budget, first asked for in window number `now` of the clock.
     #[cfg(test)]
     pub(crate) fn in_window(window: &Window, now: i64) -> Self {
-        Self::with(Course::Clock, Layout::of(window), Past::none(now.wrapping_sub(in_years(window, 1))))
+        Self::of(&Arc::new(Mould::in_window(window, now)), 0)
     }
 
-    fn starting(window: &Window, now: Timestamp, past: Past) -> Self {
-        match window {
-            Window::Rolling(span) => {
-                let rolling = Rolling::after(span.micros(), past);
-                let layout = rolling.layout();
-                // What is told of it is numbered by turns.
-                let past = Past::none(Rolling::<{ rolling::SLOTS_DEFAULT }>::turn(past.start));
-                Self::with(Course::Rolling(Box::new(rolling)), layout, past)
-            }
-            Window::FirstUse(span) => Self::in_use(window, Opened::after(*span, window.index(now), past)),
-            _ => Self::with(Course::Clock, Layout::of(window), past),
+    /// The same, with its cold part: for models that race for other things.
+    #[cfg(all(test, loom))]
+    pub(crate) fn in_window_with_all(window: &Window, now: i64) -> Self {
+        let meter = Self::in_window(window, now);
+        Self { cold: OnceBox::with_value(Box::new(Cold::new(&meter.mould))), ..meter }
+    }
+
+    /// What its keeper finds it by.
+    #[inline]
+    pub(crate) const fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// The cold part, to change something in it.
+    fn cold(&self) -> &Cold {
+        self.cold.get_or_init(|| Box::new(Cold::new(&self.mould)))
+    }
+
+    /// What a word of the cold part holds, its window found near `near`.
+    fn cold_state(&self, word: impl FnOnce(&Cold) -> &AtomicU64, unused: u64, near: i64) -> State {
+        self.layout().unpack(self.cold.get().map_or(unused, |cold| word(cold).load(Ordering::Acquire)), near)
+    }
+
+    fn course(&self) -> &Course {
+        if self.follows_clock {
+            return &Course::Clock;
         }
-    }
-
-    /// Its windows are numbered from 1, or from 0 where there was one.
-    fn in_use(window: &Window, opened: Opened) -> Self {
-        Self::with(Course::Use(opened), Layout::of(window), Past::none(0))
-    }
-
-    fn with(course: Course, layout: Layout, Past { start, left, landed }: Past) -> Self {
-        let at = |window| layout.pack(State { window, amount: 0 });
-        let unused = at(start);
-        Self {
-            word: AtomicU64::new(unused),
-            held: AtomicU64::new(unused),
-            ended: AtomicU64::new(unused),
-            returned: AtomicU64::new(unused),
-            left: AtomicU64::new(at(left)),
-            landed: AtomicU64::new(at(landed)),
-            announced: [AtomicU64::new(unused), AtomicU64::new(unused)],
-            forgiven: AtomicU64::new(unused),
-            last_reset: AtomicU64::new(0),
-            undone: AtomicU32::new(0),
-            joined: AtomicU8::new(0),
-            stripes: OnceLock::new(),
-            striped: AtomicU8::new(0),
-            lost: AtomicU32::new(0),
-            layout,
-            course,
-        }
+        // Made with the budget.
+        self.cold.get().map_or(&Course::Clock, |cold| &cold.course)
     }
 
     /// What an operation at `now` would see. `slice` is the budget's window.
@@ -215,7 +180,7 @@ impl Meter {
     /// The same, but that room which stripes hold counts as charged.
     #[inline]
     pub(crate) fn glance_at(&self, slice: &Slice, now: Timestamp) -> State {
-        match &self.course {
+        match self.course() {
             Course::Clock => self.glance(slice.index(now)),
             Course::Use(opened) => self.glance(opened.number(now).0),
             Course::Rolling(rolling) => rolling.peek(rolling.number(now.as_micros())),
@@ -233,7 +198,7 @@ impl Meter {
         gate: Gate,
         part: Part,
     ) -> Result<State, State> {
-        match &self.course {
+        match self.course() {
             Course::Clock => self.admit(slice.index(now), amount, gate),
             Course::Use(opened) => self.admit_in_use(opened, now, amount, gate),
             Course::Rolling(rolling) => rolling.admit(rolling.number(now.as_micros()), amount, gate, part),
@@ -253,17 +218,18 @@ impl Meter {
     /// Whether operations on it change several words, so that they have to be announced.
     #[inline]
     pub(crate) const fn has_several_words(&self) -> bool {
-        matches!(self.course, Course::Rolling(_))
+        self.has_several_words
     }
 
     /// Whether its windows follow the clock alone, so that nothing but its word decides.
     pub(crate) const fn follows_clock(&self) -> bool {
-        matches!(self.course, Course::Clock)
+        self.follows_clock
     }
 
     /// The bit layout, for showing saturated counts.
-    pub(crate) const fn layout(&self) -> Layout {
-        self.layout
+    #[inline]
+    pub(crate) fn layout(&self) -> Layout {
+        self.mould.layout
     }
 
     /// What an operation in window `now` would see.
@@ -275,19 +241,25 @@ impl Meter {
     /// The same, but that room which stripes hold counts as charged.
     #[inline]
     pub(crate) fn glance(&self, now: i64) -> State {
+        self.glance_as(self.layout(), now)
+    }
+
+    /// [`Meter::glance`] for callers that have the meter's layout at hand.
+    #[inline]
+    pub(crate) fn glance_as(&self, layout: Layout, now: i64) -> State {
         // Pairs with the release half of the swap in `transition`: who reads a count also sees what its writer did before.
-        rule::effective(self.layout.unpack(self.word.load(Ordering::Acquire), now), now)
+        rule::effective(layout.unpack(self.word.load(Ordering::Acquire), now), now)
     }
 
     /// The state as it stands, its window found near `now`.
     pub(crate) fn state(&self, now: i64) -> State {
-        self.layout.unpack(self.word.load(Ordering::Acquire), now)
+        self.layout().unpack(self.word.load(Ordering::Acquire), now)
     }
 
     /// Charges `amount` and says what is charged then; or what left no room. An amount of 0 passes while anything is left.
     #[inline]
     pub(crate) fn admit(&self, now: i64, amount: u64, gate: Gate) -> Result<State, State> {
-        self.admit_as(self.layout, now, amount, gate)
+        self.admit_as(self.layout(), now, amount, gate)
     }
 
     /// [`Meter::admit_at`] by a gate that goes by the window that is charged. For budgets whose windows follow the clock.
@@ -298,7 +270,7 @@ impl Meter {
         amount: u64,
         gate: impl Fn(i64) -> Gate,
     ) -> Result<State, State> {
-        let (layout, now) = (self.layout, slice.index(now));
+        let (layout, now) = (self.layout(), slice.index(now));
         self.admit_by(layout, now, |state| {
             rule::admit(layout, state, now, amount, gate(rule::effective(state, now).window))
         })
@@ -345,7 +317,7 @@ impl Meter {
     #[inline(never)]
     fn admit_striped(&self, now: i64, amount: u64, gate: Gate) -> Result<State, State> {
         let share = |max| Share { window: now, max, amount };
-        let stripes = self.stripes.get();
+        let stripes = self.stripes();
         // An amount of 0 is a question that stripes cannot answer.
         if let (Gate::Max(max), Some(stripes), 1..) = (gate, stripes, amount)
             && stripes.charge(share(max))
@@ -354,7 +326,7 @@ impl Meter {
         }
         let admitted = self.admit(now, amount, gate)?;
         if let (Gate::Max(max), Some(stripes), 1..) = (gate, stripes, amount) {
-            stripes.take(share(max), &self.word, self.layout, |window, room| {
+            stripes.take(share(max), &self.word, self.layout(), |window, room| {
                 self.change_in(window, room, 0);
             });
         }
@@ -367,21 +339,18 @@ impl Meter {
         let is_time = match striping {
             Striping::Off => false,
             // Relaxed: it only counts.
-            Striping::WhenContended => self.lost.fetch_add(races, Ordering::Relaxed) >= LOST_MAX,
+            Striping::WhenContended => self.cold().lost.fetch_add(races, Ordering::Relaxed) >= LOST_MAX,
             Striping::Always => true,
         };
         if is_time && self.follows_clock() {
-            self.stripes.get_or_init(|| Box::new(Stripes::new()));
+            self.cold().stripes.get_or_init(|| Box::new(Stripes::new()));
             self.striped.store(1, Ordering::Release);
         }
     }
 
     /// Takes back what stripes hold, and keeps it so until the answer is dropped. `None` when there are none.
     pub(crate) fn calm(&self) -> Option<Calm<'_>> {
-        if !self.is_striped() {
-            return None;
-        }
-        let (calm, window, room) = self.stripes.get()?.calm();
+        let (calm, window, room) = self.stripes()?.calm();
         if room > 0 {
             self.change_in(window, room, 0);
         }
@@ -392,6 +361,11 @@ impl Meter {
     #[inline]
     fn is_striped(&self) -> bool {
         self.striped.load(Ordering::Acquire) != 0
+    }
+
+    #[inline]
+    fn stripes(&self) -> Option<&Stripes> {
+        if self.is_striped() { self.cold.get()?.stripes.get() } else { None }
     }
 
     /// What is charged after an admission changed the word so.
@@ -419,7 +393,7 @@ impl Meter {
 
     #[cold]
     fn reined_in_beside_stripes(&self, after: State) -> State {
-        if self.stripes.get().is_none_or(|stripes| after.amount <= stripes.max()) {
+        if self.stripes().is_none_or(|stripes| after.amount <= stripes.max()) {
             return after;
         }
         let _calm = self.calm();
@@ -447,12 +421,13 @@ impl Meter {
 
     /// Settles a hold of `held` that window `window` admitted at `actual`.
     pub(crate) fn settle(&self, window: i64, held: u64, actual: u64) -> Settled {
-        match &self.course {
+        match self.course() {
             Course::Rolling(rolling) => rolling.settle(window, held, actual),
             Course::Clock | Course::Use(_) => {
                 let settled = self.change_in(window, held, actual);
                 if held > 0 {
-                    change(&self.held, self.layout, window, |state| rule::deduct(self.layout, state, window, held));
+                    let layout = self.layout();
+                    change(&self.cold().held, layout, window, |state| rule::deduct(layout, state, window, held));
                 }
                 settled
             }
@@ -461,7 +436,7 @@ impl Meter {
 
     /// Charges `amount` more to a hold that window `window` admitted, whether it fits or not.
     pub(crate) fn grow_hold(&self, window: i64, amount: u64) -> Settled {
-        if let Course::Rolling(rolling) = &self.course {
+        if let Course::Rolling(rolling) = self.course() {
             return rolling.grow_hold(window, amount);
         }
         let grown = self.change_in(window, 0, amount);
@@ -470,7 +445,7 @@ impl Meter {
     }
 
     fn change_in(&self, window: i64, before: u64, after: u64) -> Settled {
-        let layout = self.layout;
+        let layout = self.layout();
         let settled = transition(&self.word, layout, window, |state| {
             rule::settle(layout, state, window, before, after).ok_or(())
         });
@@ -479,7 +454,7 @@ impl Meter {
             return Settled::Current { charged: state.amount };
         }
         if after >= before {
-            change(&self.ended, layout, window, |state| rule::accumulate(layout, state, window, after - before));
+            change(&self.cold().ended, layout, window, |state| rule::accumulate(layout, state, window, after - before));
         } else {
             self.give_back_late(window, before - after);
         }
@@ -488,14 +463,14 @@ impl Meter {
 
     /// Takes `amount` from what a window that has ended has charged; notes it in `returned` when the hand-over has yet to come.
     fn give_back_late(&self, window: i64, amount: u64) {
-        let layout = self.layout;
-        let taken = transition(&self.ended, layout, window, |state| match state.window.cmp(&window) {
+        let layout = self.layout();
+        let taken = transition(&self.cold().ended, layout, window, |state| match state.window.cmp(&window) {
             std::cmp::Ordering::Equal if state.amount >= amount => Ok(rule::deduct(layout, state, window, amount)),
             std::cmp::Ordering::Greater => Ok(state),
             _ => Err(()),
         });
         if taken.is_err() {
-            change(&self.returned, layout, window, |state| rule::accumulate(layout, state, window, amount));
+            change(&self.cold().returned, layout, window, |state| rule::accumulate(layout, state, window, amount));
         }
     }
 
@@ -503,8 +478,8 @@ impl Meter {
     /// `resets` resets: what a later one took is not taken a second time.
     pub(crate) fn adjust(&self, window: i64, before: u64, after: u64, resets: u64) -> Settled {
         // Pairs with the Release in `reset`.
-        let was_reset = self.last_reset.load(Ordering::Acquire) > resets;
-        let Course::Rolling(rolling) = &self.course else {
+        let was_reset = self.cold.get().is_some_and(|cold| cold.last_reset.load(Ordering::Acquire) > resets);
+        let Course::Rolling(rolling) = self.course() else {
             let less = before.saturating_sub(after);
             let before = if was_reset { before - self.take_forgiven(window, less) } else { before };
             return self.change_in(window, before, after);
@@ -521,9 +496,9 @@ impl Meter {
     ///
     /// What is held must stand still meanwhile, and nothing may be announced but the reset.
     pub(crate) fn reset(&self, window: i64, much: Forgive, reset: u64) -> Option<(u64, u64)> {
-        let layout = self.layout;
+        let layout = self.layout();
         let _calm = self.calm();
-        let (before, after) = if let Course::Rolling(rolling) = &self.course {
+        let (before, after) = if let Course::Rolling(rolling) = self.course() {
             rolling.reset(window, much)
         } else {
             let held = self.held_in(window);
@@ -534,9 +509,11 @@ impl Meter {
             if before.window < window { (0, 0) } else { (before.amount, after.amount) }
         };
         if before > after {
-            change(&self.forgiven, layout, window, |state| rule::accumulate(layout, state, window, before - after));
+            change(&self.cold().forgiven, layout, window, |state| {
+                rule::accumulate(layout, state, window, before - after)
+            });
             // Release: who sees the number sees the amount.
-            self.last_reset.store(reset, Ordering::Release);
+            self.cold().last_reset.store(reset, Ordering::Release);
         }
         Some((before, after))
     }
@@ -544,16 +521,17 @@ impl Meter {
     /// Takes up to `amount` out of what resets took in `window`; says how much.
     fn take_forgiven(&self, window: i64, amount: u64) -> u64 {
         let mut taken = 0;
-        change(&self.forgiven, self.layout, window, |state| {
+        let layout = self.layout();
+        change(&self.cold().forgiven, layout, window, |state| {
             taken = if state.window == window { amount.min(state.amount) } else { 0 };
-            rule::deduct(self.layout, state, window, taken)
+            rule::deduct(layout, state, window, taken)
         });
         taken
     }
 
     /// Takes back a charge that is not to be: like settling it at 0, and counted for those who look for traces of it.
     pub(crate) fn undo(&self, window: i64, amount: u64, part: Part) {
-        match &self.course {
+        match self.course() {
             Course::Rolling(rolling) => {
                 rolling.undo(window, amount, part);
             }
@@ -562,7 +540,7 @@ impl Meter {
             }
         }
         // Pairs with the Acquire load in `undone`: who sees this count sees the amount gone.
-        self.undone.fetch_add(1, Ordering::Release);
+        self.cold().undone.fetch_add(1, Ordering::Release);
     }
 
     /// Says that charges of this budget may be undone from now on. Before the first such charge.
@@ -578,8 +556,8 @@ impl Meter {
 
     /// How often something has been taken back so far that could have stood in somebody's way.
     pub(crate) fn taken_back(&self) -> u32 {
-        let undone = self.undone.load(Ordering::Acquire);
-        match &self.course {
+        let undone = self.cold.get().map_or(0, |cold| cold.undone.load(Ordering::Acquire));
+        match self.course() {
             Course::Rolling(rolling) => undone.wrapping_add(rolling.lowered()),
             Course::Clock | Course::Use(_) => undone,
         }
@@ -589,26 +567,27 @@ impl Meter {
     pub(crate) fn hold(&self, window: i64, amount: u64) {
         // A rolling budget's charge was told what it is.
         if !self.has_several_words() {
-            change(&self.held, self.layout, window, |state| rule::accumulate(self.layout, state, window, amount));
+            let layout = self.layout();
+            change(&self.cold().held, layout, window, |state| rule::accumulate(layout, state, window, amount));
         }
     }
 
     /// What is held in `window`, which an operation at `now` is in.
     pub(crate) fn held(&self, window: i64, now: Timestamp) -> u64 {
-        if let Course::Rolling(rolling) = &self.course {
+        if let Course::Rolling(rolling) = self.course() {
             return rolling.held(rolling.number(now.as_micros()));
         }
         self.held_in(window)
     }
 
     fn held_in(&self, window: i64) -> u64 {
-        let held = self.layout.unpack(self.held.load(Ordering::Acquire), window);
+        let held = self.cold_state(|cold| &cold.held, self.mould.unused, window);
         if held.window == window { held.amount } else { 0 }
     }
 
     /// The number of the window that holds `at`, if it is known. `window` is the budget's.
     pub(crate) fn number_of(&self, window: &Window, at: Timestamp) -> Option<i64> {
-        match &self.course {
+        match self.course() {
             Course::Clock => Some(window.index(at)),
             Course::Use(opened) => {
                 let (number, _) = opened.number(at);
@@ -621,7 +600,7 @@ impl Meter {
     /// Start and end of window number `number`, as seen at `now`: of a rolling window, since when it counts and when all that counts now will
     /// have left it. `None` for a lifetime, and for a window that has not begun.
     pub(crate) fn bounds(&self, window: &Window, number: i64, now: Timestamp) -> Option<Bounds> {
-        match &self.course {
+        match self.course() {
             Course::Clock => window.bounds_of(number),
             Course::Use(opened) => opened.bounds(number),
             Course::Rolling(rolling) => Some(rolling.bounds(now)),
@@ -630,7 +609,7 @@ impl Meter {
 
     /// From when on `amount` fits below `max` if nothing else happens. `None` when it never does, or nobody knows.
     pub(crate) fn fits_at(&self, amount: u64, max: u64, now: Timestamp) -> Option<Timestamp> {
-        match &self.course {
+        match self.course() {
             Course::Clock | Course::Use(_) => None,
             Course::Rolling(rolling) => {
                 let number = rolling.fits_at(amount, max, rolling.number(now.as_micros()))?;
@@ -663,7 +642,7 @@ impl Meter {
         moment: impl FnOnce() -> Option<M>,
     ) -> i64 {
         // What is seen is loaded before the clock is read: see `come_back`.
-        match &self.course {
+        match self.course() {
             Course::Clock if refused.window > slice.index(now).saturating_add(1) => {
                 drop(self.calm());
                 let seen = self.state(refused.window);
@@ -695,13 +674,16 @@ impl Meter {
     /// it.
     pub(crate) fn is_fresh(&self, now: i64) -> bool {
         let _calm = self.calm();
-        match &self.course {
+        match self.course() {
             Course::Clock => {
-                let [even, odd] = &self.announced;
-                [&self.word, &self.held, &self.ended, &self.returned, even, odd].into_iter().all(|word| {
-                    let state = self.layout.unpack(word.load(Ordering::Acquire), now);
+                let is_unused = |word: &AtomicU64| {
+                    let state = self.layout().unpack(word.load(Ordering::Acquire), now);
                     state.amount == 0 || state.window < now.saturating_sub(1)
-                })
+                };
+                is_unused(&self.word)
+                    && self.cold.get().is_none_or(|Cold { held, ended, returned, announced: [even, odd], .. }| {
+                        [held, ended, returned, even, odd].into_iter().all(is_unused)
+                    })
             }
             // Of the last one's length, a whole one must have passed since its end.
             Course::Use(opened) => opened.began_in().is_none_or(|began| began.saturating_add(2) < now),
@@ -711,12 +693,11 @@ impl Meter {
 
     /// The newest of the clock's windows in which something is charged, of those that are remembered, after the one since which there was no gap.
     pub(crate) fn charged_last(&self, now: i64) -> Option<(i64, i64)> {
-        match &self.course {
+        match self.course() {
             Course::Clock => {
-                let state = |word: &AtomicU64| self.layout.unpack(word.load(Ordering::Acquire), now);
-                let charged = [&self.word, &self.ended].map(state).into_iter().filter(|state| state.amount > 0);
-                let window = charged.map(|state| state.window).max()?;
-                Some((state(&self.landed).window.min(window), window))
+                let charged = [self.state(now), self.ended(now)];
+                let window = charged.into_iter().filter(|state| state.amount > 0).map(|state| state.window).max()?;
+                Some((self.landed(now).min(window), window))
             }
             // The window that began in one slice of the grid ended in the next one.
             Course::Use(opened) => opened.began_in().map(|began| (began, began.saturating_add(1))),
@@ -730,8 +711,8 @@ impl Meter {
         // A rolling window has no end: what it came to is told once in each span of its length.
         let window =
             if self.has_several_words() { Rolling::<{ rolling::SLOTS_DEFAULT }>::turn(window) } else { window };
-        let word = &self.announced[window.rem_euclid(2) as usize];
-        let told = transition(word, self.layout, window, |state| match state.window.cmp(&window) {
+        let word = &self.cold().announced[window.rem_euclid(2) as usize];
+        let told = transition(word, self.layout(), window, |state| match state.window.cmp(&window) {
             std::cmp::Ordering::Less => Ok(State { window, amount: milestones }),
             std::cmp::Ordering::Equal => Ok(State { amount: state.amount | milestones, ..state }),
             std::cmp::Ordering::Greater => Err(()),
@@ -750,8 +731,8 @@ impl Meter {
 
     /// The milestones that were told in `window`.
     fn announced_in(&self, window: i64) -> u64 {
-        let word = &self.announced[window.rem_euclid(2) as usize];
-        let told = self.layout.unpack(word.load(Ordering::Acquire), window);
+        let parity = window.rem_euclid(2) as usize;
+        let told = self.cold_state(|cold| &cold.announced[parity], self.mould.unused, window);
         if told.window == window { told.amount } else { 0 }
     }
 
@@ -768,32 +749,32 @@ impl Meter {
         let Some((next, landed)) = self.jumped(seen, now) else { return seen.window };
         // Had stripes held something, it would not be as it was seen.
         let _calm = self.calm();
-        let moved = transition(&self.word, self.layout, seen.window, |state| {
+        let moved = transition(&self.word, self.layout(), seen.window, |state| {
             if state == seen { Ok(State { window: next, ..seen }) } else { Err(()) }
         });
         if moved.is_err() {
             return seen.window;
         }
-        change(&self.held, self.layout, seen.window, |held| {
+        let (layout, cold) = (self.layout(), self.cold());
+        change(&cold.held, layout, seen.window, |held| {
             if held.window > next { State { window: next, amount: 0 } } else { held }
         });
         let told = self.announced_in(seen.window);
-        for word in &self.announced {
+        for word in &cold.announced {
             let before = State { window: next.saturating_sub(1), amount: 0 };
-            change(word, self.layout, seen.window, |told| if told.window > next { before } else { told });
+            change(word, layout, seen.window, |told| if told.window > next { before } else { told });
         }
         self.announce(next, told);
         // A gap that was written down meanwhile is another one, and stays.
         let landing = |at: i64| if at == landed { at.min(next) } else { at };
-        change(&self.landed, self.layout, seen.window, |state| State { window: landing(state.window), ..state });
+        change(&self.landed, layout, seen.window, |state| State { window: landing(state.window), ..state });
         next
     }
 
     /// Where the current window, seen as `seen`, is to be moved if a clock that had jumped ahead has come back to `now`; and where that one landed.
     fn jumped(&self, seen: State, now: i64) -> Option<(i64, i64)> {
-        let number = |word: &AtomicU64| self.layout.unpack(word.load(Ordering::Acquire), seen.window).window;
         // In this order: a gap is written down from its near side to its far side.
-        let (landed, left) = (number(&self.landed), number(&self.left));
+        let (landed, left) = (self.landed(seen.window), self.left(seen.window));
         let next = left.max(now).saturating_add(1);
         let has_jumped = landed.saturating_sub(now) > seen.window.saturating_sub(landed);
         (has_jumped && seen.window > next).then_some((next, landed))
@@ -802,43 +783,58 @@ impl Meter {
     /// What is written down when window `opened` has replaced another one.
     #[cold]
     fn hand_over(&self, State { window, amount }: State, opened: i64) {
-        let layout = self.layout;
+        let layout = self.layout();
         if amount > 0 {
-            change(&self.ended, layout, window, |state| rule::accumulate(layout, state, window, amount));
+            change(&self.cold().ended, layout, window, |state| rule::accumulate(layout, state, window, amount));
         }
         if opened > window.saturating_add(1) && !self.was_made_in(window, amount) {
-            for (word, window) in [(&self.left, window), (&self.landed, opened)] {
-                change(word, layout, opened, |state| State { window: state.window.max(window), ..state });
+            let raise = |word: &AtomicU64, to: i64| {
+                change(word, layout, opened, |state| State { window: state.window.max(to), ..state });
+            };
+            // Of the first charge it is known already.
+            if self.left(opened) < window {
+                raise(&self.cold().left, window);
             }
+            raise(&self.landed, opened);
         }
     }
 
     /// Whether it was made in window `window`, not charged since, and told where the last gap is: see [`Meter::after`].
     fn was_made_in(&self, window: i64, amount: u64) -> bool {
-        let number = |word: &AtomicU64| self.layout.unpack(word.load(Ordering::Acquire), window).window;
         // One that was charged may have given this window up and come to it again: what ended stands there then, what was returned does not.
         amount == 0
-            && [&self.ended, &self.returned].into_iter().all(|word| number(word) == window)
-            && number(&self.landed) != window
+            && [self.ended(window), self.returned(window)].into_iter().all(|state| state.window == window)
+            && self.landed(window) != window
+    }
+
+    /// The windows on both sides of the last gap, found near `near`.
+    fn landed(&self, near: i64) -> i64 {
+        self.layout().unpack(self.landed.load(Ordering::Acquire), near).window
+    }
+
+    fn left(&self, near: i64) -> i64 {
+        self.cold_state(|cold| &cold.left, self.mould.left, near).window
+    }
+
+    fn ended(&self, near: i64) -> State {
+        self.cold_state(|cold| &cold.ended, self.mould.unused, near)
+    }
+
+    fn returned(&self, near: i64) -> State {
+        self.cold_state(|cold| &cold.returned, self.mould.unused, near)
     }
 
     fn ended_in(&self, window: i64) -> Option<u64> {
-        let ended = self.layout.unpack(self.ended.load(Ordering::Acquire), window);
-        let returned = self.layout.unpack(self.returned.load(Ordering::Acquire), window);
+        let (ended, returned) = (self.ended(window), self.returned(window));
         let returned = if returned.window == window { returned.amount } else { 0 };
         match ended.window.cmp(&window) {
             // A saturated count stays, as everywhere.
-            std::cmp::Ordering::Equal if ended.amount == self.layout.saturated() => Some(ended.amount),
+            std::cmp::Ordering::Equal if ended.amount == self.layout().saturated() => Some(ended.amount),
             std::cmp::Ordering::Equal => Some(ended.amount.saturating_sub(returned)),
             std::cmp::Ordering::Less => Some(0),
             std::cmp::Ordering::Greater => None,
         }
     }
-}
-
-/// How many windows pass in so many years, at most; none of a lifetime.
-fn in_years(window: &Window, years: i64) -> i64 {
-    window.shortest_micros().map_or(0, |shortest| (years * MICROS_PER_YEAR / shortest).max(1))
 }
 
 /// A transition that cannot be refused.

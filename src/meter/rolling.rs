@@ -93,7 +93,7 @@ impl<const SLOTS: usize> Rolling<SLOTS> {
     /// An unused budget with a window of `length_micros`, whose numbers start at `latest`.
     pub(crate) fn new(length_micros: i64, latest: i64) -> Self {
         let sub_micros = sub_micros::<SLOTS>(length_micros);
-        let layout = Layout::with_bits(amount_bits::<SLOTS>(sub_micros));
+        let layout = Self::layout_of(length_micros);
         let unused = |index: usize| {
             let before = (latest.rem_euclid(SLOTS as i64) - index as i64).rem_euclid(SLOTS as i64);
             let turn = latest.saturating_sub(before).div_euclid(SLOTS as i64);
@@ -150,8 +150,8 @@ impl<const SLOTS: usize> Rolling<SLOTS> {
     }
 
     /// The bit layout of the slots, for the largest max and for showing saturated counts.
-    pub(crate) const fn layout(&self) -> Layout {
-        self.layout
+    pub(crate) const fn layout_of(length_micros: i64) -> Layout {
+        Layout::with_bits(amount_bits::<SLOTS>(sub_micros::<SLOTS>(length_micros)))
     }
 
     /// The budget's own number for the clock's number `now`, not regarding that it never goes back.

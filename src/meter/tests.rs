@@ -20,7 +20,7 @@ fn a_settlement_before_the_hand_over_is_not_lost() {
     meter.admit(10, 30, Gate::Open).unwrap();
     // The state between the swap of a rollover and its hand-over.
     let before = meter.state(10);
-    meter.word.store(meter.layout.pack(State { window: 11, amount: 1 }), Ordering::Release);
+    meter.word.store(meter.layout().pack(State { window: 11, amount: 1 }), Ordering::Release);
     meter.settle(10, 30, 20);
     meter.settle(10, 0, 5);
     meter.hand_over(before, 11);
@@ -176,7 +176,7 @@ fn a_saturated_count_stays_after_its_window_has_ended() {
     let meter = meter();
     meter.admit(10, u64::MAX, Gate::Open).unwrap();
     meter.admit(11, 1, Gate::Open).unwrap();
-    let top = meter.layout.saturated();
+    let top = meter.layout().saturated();
     assert_eq!(meter.settle(10, 1 << 40, 0), Settled::Late { charged: Some(top) });
     assert_eq!(meter.charged_in(10), Some(top));
 }

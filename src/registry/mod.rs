@@ -4,6 +4,10 @@
 //! that a policy ever named. It is made when a scope first needs it and stays, whatever the policy says: usage survives a limit
 //! that is changed, or removed and put back.
 //!
+//! **Layout.** The budgets that a subject gets at once, nearly always all it ever has, stand side by side in one allocation, and who has one
+//! of them ([`MeterRef`]) has a share of all. What is the same for the budgets of a rule that are made in one window stands apart, once
+//! ([`Mould`]).
+//!
 //! **Eviction.** A subject goes when nobody could tell: nobody holds one of its budgets, and each is as if new ([`Meter::is_fresh`]).
 //! Both are decided under the lock of the subject's shard. Nobody else can get at a budget meanwhile: whoever wants one looks it up under that
 //! lock, and whoever has one (a scope, a reservation, a receipt) is counted by its `Arc`. What must outlive an eviction is in the rule's
@@ -23,7 +27,7 @@ use dashmap::mapref::entry::Entry;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use crate::meter::Meter;
+use crate::meter::{Meter, MeterRef, Mould, Past};
 use crate::subject::Subject;
 use crate::time::Timestamp;
 use crate::window::Window;
@@ -36,9 +40,7 @@ use chronicle::Chronicle;
 pub(crate) type Rule = (u32, Window);
 
 /// A subject's budgets, in the order of the rules that were asked for.
-pub(crate) type Meters = SmallVec<[Arc<Meter>; 4]>;
-
-type Budgets = SmallVec<[(u32, Arc<Meter>); 2]>;
+pub(crate) type Meters = SmallVec<[MeterRef; 4]>;
 
 /// So many that a sweep locks a shard of a large registry for well under a millisecond.
 const SHARDS: usize = 128;
@@ -71,7 +73,62 @@ struct Books {
     again_at: Timestamp,
     newest: VecDeque<Subject>,
     /// By rule number.
-    rules: Vec<Option<(Window, Chronicle)>>,
+    rules: Vec<Option<Kept>>,
+}
+
+/// What is known of a rule.
+#[derive(Clone, Debug)]
+struct Kept {
+    window: Window,
+    chronicle: Chronicle,
+    /// What its newest budget was made of: in which window, after what past.
+    mould: Option<(i64, Option<Past>, Arc<Mould>)>,
+}
+
+/// A subject's budgets: those that were made first, and those that were made later, for limits that came later.
+#[derive(Debug)]
+struct Budgets {
+    first: Arc<[Meter]>,
+    later: Option<Box<Budgets>>,
+}
+
+impl Budgets {
+    const fn new(first: Arc<[Meter]>) -> Self {
+        Self { first, later: None }
+    }
+
+    fn add(&mut self, meters: Arc<[Meter]>) {
+        let later = self.later.take();
+        self.later = Some(Box::new(Self { first: meters, later }));
+    }
+
+    #[inline]
+    fn all(&self) -> impl Iterator<Item = &Arc<[Meter]>> {
+        std::iter::successors(Some(self), |budgets| budgets.later.as_deref()).map(|budgets| &budgets.first)
+    }
+
+    /// The budget for `rule`.
+    #[inline]
+    fn meter(&self, rule: u32) -> Option<&Meter> {
+        self.all().find_map(|meters| meters.iter().find(|meter| meter.number() == rule))
+    }
+
+    /// The same, to have.
+    #[inline]
+    fn find(&self, rule: u32) -> Option<MeterRef> {
+        self.all().find_map(|meters| MeterRef::find(meters, |meter| meter.number() == rule))
+    }
+
+    /// All of them, if nobody has one.
+    fn unshared(&mut self) -> Option<SmallVec<[&mut Meter; 4]>> {
+        let mut all = SmallVec::new();
+        let mut next = Some(self);
+        while let Some(Self { first, later }) = next {
+            all.extend(Arc::get_mut(first)?);
+            next = later.as_deref_mut();
+        }
+        Some(all)
+    }
 }
 
 /// As many subjects are kept as may be, and none was found idle.
@@ -125,8 +182,7 @@ impl Registry {
     /// not wait.
     #[inline]
     pub(crate) fn with<R>(&self, subject: &str, rule: u32, act: impl FnOnce(&Meter) -> R) -> Option<R> {
-        let budgets = self.subjects.get(subject)?;
-        budgets.iter().find(|(number, _)| *number == rule).map(|(_, meter)| act(meter))
+        self.subjects.get(subject)?.meter(rule).map(act)
     }
 
     /// Adds the budgets for `rules` of the subject with this text to `found`, in their order; false when it has not all of them.
@@ -135,12 +191,12 @@ impl Registry {
         &self,
         subject: &str,
         rules: impl Iterator<Item = u32>,
-        found: &mut impl Extend<Arc<Meter>>,
+        found: &mut impl Extend<MeterRef>,
     ) -> bool {
         let Some(budgets) = self.subjects.get(subject) else { return false };
         let mut has_all = true;
         found.extend(rules.map_while(|rule| {
-            let meter = find(&budgets, rule);
+            let meter = budgets.find(rule);
             has_all &= meter.is_some();
             meter
         }));
@@ -162,25 +218,26 @@ impl Registry {
     fn make(&self, subject: &Subject, rules: &[Rule], now: Timestamp) -> Option<(Meters, bool)> {
         let entry = self.subjects.entry(subject.clone());
         let mut books = self.books.lock();
-        let mut budgets = match entry {
-            Entry::Occupied(place) => place.into_ref(),
+        let budgets = match entry {
+            Entry::Occupied(place) => {
+                let mut budgets = place.into_ref();
+                let missing = rules.iter().filter(|(rule, _)| budgets.meter(*rule).is_none());
+                let missing: SmallVec<[Rule; 4]> = missing.copied().collect();
+                if !missing.is_empty() {
+                    budgets.add(books.unused(&missing, now));
+                }
+                budgets
+            }
             Entry::Vacant(place) => {
                 books.asked = books.asked.saturating_add(1);
                 if books.subjects >= self.max {
                     return None;
                 }
                 books.add(subject);
-                place.insert(Budgets::new())
+                place.insert(Budgets::new(books.unused(rules, now)))
             }
         };
-        let meters = rules.iter().map(|&(rule, window)| {
-            find(&budgets, rule).unwrap_or_else(|| {
-                let meter = Arc::new(books.unused(rule, window, now));
-                budgets.push((rule, Arc::clone(&meter)));
-                meter
-            })
-        });
-        let meters = meters.collect();
+        let meters = rules.iter().filter_map(|(rule, _)| budgets.find(*rule)).collect();
         Some((meters, books.subjects >= books.sweep_at))
     }
 
@@ -227,24 +284,21 @@ impl Registry {
 
     /// Whether the subject that has these budgets goes; then that is in the books. The caller holds the lock of its shard, and removes it.
     fn evict_if_idle(&self, budgets: &mut Budgets, numbers: &[Option<i64>]) -> bool {
-        let number = |rule: u32| numbers.get(rule as usize).copied().flatten();
-        let is_idle = budgets.iter_mut().all(|(rule, meter)| match (Arc::get_mut(meter), number(*rule)) {
-            // Nobody else has it, and what the last who had it did is seen.
-            (Some(meter), Some(now)) => meter.is_fresh(now),
-            // In use; or its rule is newer than this sweep.
-            _ => false,
-        });
-        if is_idle {
-            let mut books = self.books.lock();
-            books.subjects -= 1;
-            for (rule, meter) in budgets {
-                let charged = number(*rule).and_then(|now| meter.charged_last(now));
-                if let (Some(run), Some(Some((_, chronicle)))) = (charged, books.rules.get_mut(*rule as usize)) {
-                    chronicle.evict(run);
-                }
+        let number = |meter: &Meter| numbers.get(meter.number() as usize).copied().flatten();
+        // Nobody else has one, and what the last who had one did is seen; a rule that is newer than this sweep has no number.
+        let idle = budgets
+            .unshared()
+            .filter(|meters| meters.iter().all(|meter| number(meter).is_some_and(|now| meter.is_fresh(now))));
+        let Some(meters) = idle else { return false };
+        let mut books = self.books.lock();
+        books.subjects -= 1;
+        for meter in meters {
+            let charged = number(meter).and_then(|now| meter.charged_last(now));
+            if let (Some(run), Some(Some(kept))) = (charged, books.rules.get_mut(meter.number() as usize)) {
+                kept.chronicle.evict(run);
             }
         }
-        is_idle
+        true
     }
 }
 
@@ -257,26 +311,36 @@ impl Books {
         self.newest.push_back(subject.clone());
     }
 
-    /// An unused budget of `rule`.
-    fn unused(&mut self, rule: u32, window: Window, now: Timestamp) -> Meter {
+    /// Unused budgets for `rules`.
+    fn unused(&mut self, rules: &[Rule], now: Timestamp) -> Arc<[Meter]> {
+        rules.iter().map(|&(rule, window)| Meter::of(&self.mould(rule, window, now), rule)).collect()
+    }
+
+    fn mould(&mut self, rule: u32, window: Window, now: Timestamp) -> Arc<Mould> {
         let index = rule as usize;
         if index >= self.rules.len() {
             self.rules.resize(index + 1, None);
         }
         let number = window.index(now);
-        let (_, chronicle) = self.rules[index].get_or_insert_with(|| (window, Chronicle::new(number)));
-        match chronicle.past(number) {
-            None => Meter::new(&window, now),
-            Some(past) => Meter::after(&window, now, past),
+        let new = || Kept { window, chronicle: Chronicle::new(number), mould: None };
+        let kept = self.rules[index].get_or_insert_with(new);
+        let past = kept.chronicle.past(number);
+        if let Some((of, after, mould)) = &kept.mould
+            && (*of, *after) == (number, past)
+        {
+            return Arc::clone(mould);
         }
+        let mould = Arc::new(past.map_or_else(|| Mould::new(&window, now), |past| Mould::after(&window, now, past)));
+        kept.mould = Some((number, past, Arc::clone(&mould)));
+        mould
     }
 
     /// The numbers of the windows of `now`, by rule.
     fn numbers(&mut self, now: Timestamp) -> Vec<Option<i64>> {
-        let number = |rule: &mut Option<(Window, Chronicle)>| {
-            rule.as_mut().map(|(window, chronicle)| {
-                let number = window.index(now);
-                chronicle.see(number);
+        let number = |rule: &mut Option<Kept>| {
+            rule.as_mut().map(|kept| {
+                let number = kept.window.index(now);
+                kept.chronicle.see(number);
                 number
             })
         };
@@ -286,13 +350,9 @@ impl Books {
     fn note_sweep(&mut self, now: Timestamp) {
         self.sweep_at = self.subjects.saturating_mul(2).max(SWEEP_FROM);
         self.asked = 0;
-        let ends = self.rules.iter().flatten().filter_map(|(window, _)| window.bounds(now));
+        let ends = self.rules.iter().flatten().filter_map(|kept| kept.window.bounds(now));
         self.again_at = ends.map(|bounds| bounds.end).min().unwrap_or(Timestamp::MAX);
     }
-}
-
-fn find(budgets: &Budgets, rule: u32) -> Option<Arc<Meter>> {
-    budgets.iter().find(|(number, _)| *number == rule).map(|(_, meter)| Arc::clone(meter))
 }
 
 #[cfg(all(test, not(loom)))]

@@ -33,6 +33,43 @@ fn a_charged_subject_stays_for_one_whole_window_and_one_in_use_stays() {
 }
 
 #[test]
+fn budgets_that_a_subject_gets_later_stand_by_its_first_ones_and_go_with_them() {
+    let registry = Registry::new(10);
+    let rules: [Rule; 4] = [(0, Window::Minute), (1, Window::Day), (2, Window::Hour), (3, Window::Lifetime)];
+    let get = |rules: &[Rule]| registry.budgets(&subject(1), rules, at(100)).unwrap();
+    let first = get(&rules[1..2]);
+    let all = get(&rules);
+    assert!(all[1].is(&first[0]) && !all[0].is(&all[1]));
+    let again = get(&[rules[3], rules[0]]);
+    assert!(again[0].is(&all[3]) && again[1].is(&all[0]));
+    assert_eq!(all.iter().map(|meter| meter.number()).collect::<Vec<_>>(), [0, 1, 2, 3]);
+    again[1].admit(100, 1, Gate::Open).unwrap();
+    assert_eq!(registry.with(subject(1).as_str(), 0, |meter| meter.peek(100).amount), Some(1));
+    assert_eq!(registry.with(subject(1).as_str(), 4, |_| ()), None);
+    drop((first, all));
+    assert_eq!(registry.sweep(at(102)), 0, "one of those that were made later is in use");
+    drop(again);
+    assert_eq!([registry.sweep(at(101)), registry.sweep(at(102))], [0, 1]);
+}
+
+/// What a million subjects take hangs on it: see `docs/internals/registry.md`.
+#[test]
+fn budgets_are_small_and_those_made_alike_share_what_they_can() {
+    assert_eq!((size_of::<Meter>(), size_of::<(Subject, Budgets)>()), (40, 40));
+    let registry = Registry::new(10);
+    for number in 0..4 {
+        pass(&registry, number, 100, 1).unwrap();
+    }
+    let shares = |registry: &Registry| {
+        let books = registry.books.lock();
+        books.rules[0].as_ref().and_then(|kept| kept.mould.as_ref()).map(|(.., mould)| Arc::strong_count(mould))
+    };
+    assert_eq!(shares(&registry), Some(1 + 4));
+    pass(&registry, 4, 101, 1).unwrap();
+    assert_eq!(shares(&registry), Some(1 + 1), "made in another window");
+}
+
+#[test]
 fn an_evicted_budget_is_granted_no_window_twice_by_a_clock_that_is_set_back() {
     let registry = Registry::new(10);
     // The registry is asked in the first window and in the last; the budget itself knows of those between.

@@ -48,9 +48,10 @@ impl Part {
                 continue;
             }
             let (from, to) = (from.unwrap_or(0), to.unwrap_or(0));
+            let meter = &*seat.meter;
             let settled = match resets {
-                None => seat.meter.settle(window, from, to),
-                Some(resets) => seat.meter.adjust(window, from, to, resets),
+                None => meter.settle(window, from, to),
+                Some(resets) => meter.adjust(window, from, to, resets),
             };
             let charged = match settled {
                 Settled::Current { charged } => Some(charged),
@@ -66,9 +67,9 @@ impl Part {
             if overages.is_empty() && seat.is_within(charged) {
                 continue;
             }
-            let number = seat.meter.now_numbered(window);
+            let number = meter.now_numbered(window);
             // A later part may have given the window room again. A rolling budget counts all parts together.
-            let place = (seat.window, if seat.meter.has_several_words() { 0 } else { number });
+            let place = (seat.window, if meter.has_several_words() { 0 } else { number });
             overages.retain(|earlier| !(self.plan.is_about(index, &earlier.1) && earlier.0 == place));
             overages.extend(self.plan.overage(index, number, charged).map(|overage| (place, overage)));
         }

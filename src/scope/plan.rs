@@ -12,7 +12,7 @@ use super::subjects::Subjects;
 use crate::amount::{Cap, Cost, Resource, Unit};
 use crate::charge::{self, Blocked, Flight, Label, Refused, SEATS_MAX, Seat};
 use crate::engine::{Component, Core, InForce, OnFailure, UnknownResource};
-use crate::meter::Meter;
+use crate::meter::{Meter, MeterRef};
 use crate::policy::{Enforcement, Policy};
 use crate::refusal::{Refusal, Retry, Violation};
 use crate::report::{BudgetUsage, Overage, Status};
@@ -121,7 +121,7 @@ impl Drop for InUse {
 /// A budget that a scope carries with it, whatever the policy.
 #[derive(Clone, Debug)]
 pub(crate) struct Carried {
-    pub(crate) meter: Arc<Meter>,
+    pub(crate) meter: MeterRef,
     pub(crate) label: Arc<Label>,
     pub(crate) subject: Subject,
     pub(crate) resource: Resource,
@@ -133,7 +133,7 @@ impl Carried {
     pub(crate) fn new(limit: &str, of: &Subject, (resource, name, unit): (Resource, &str, Unit), cap: Cap) -> Self {
         let label = Label { limit: limit.into(), resource: name.into(), unit, warn: Box::default() };
         Self {
-            meter: Arc::new(Meter::new(&Window::Lifetime, Timestamp::UNIX_EPOCH)),
+            meter: Meter::new(&Window::Lifetime, Timestamp::UNIX_EPOCH).into(),
             label: Arc::new(label),
             subject: of.clone(),
             resource,
@@ -162,7 +162,7 @@ impl Carried {
     fn seat(&self) -> Seat {
         let called = (Arc::clone(&self.label), self.subject.clone());
         let limits = (self.cap, Enforcement::Hard);
-        Seat::new(Arc::clone(&self.meter), called, self.resource, Window::Lifetime, limits)
+        Seat::new(self.meter.clone(), called, self.resource, Window::Lifetime, limits)
     }
 }
 
@@ -231,7 +231,7 @@ impl Plan {
     /// Whether `other` is of the same subjects in the same groups, with the same carried budgets.
     pub(crate) fn is_of_the_same(&self, other: &Self) -> bool {
         let (a, b) = (&self.members, &other.members);
-        let same = |(a, b): (&Carried, &Carried)| Arc::ptr_eq(&a.meter, &b.meter);
+        let same = |(a, b): (&Carried, &Carried)| a.meter.is(&b.meter);
         Arc::ptr_eq(a, b)
             || a.subjects == b.subjects
                 && a.carried.len() == b.carried.len()

@@ -141,7 +141,7 @@ fn retry_and_reset_times() {
 #[test]
 fn a_count_past_the_field_admits_nothing_until_it_expires_and_is_exact_again_then() {
     let budget = small();
-    let top = budget.layout().saturated();
+    let top = budget.layout.saturated();
     budget.admit(10, u64::MAX, Gate::Open, Part::Used).unwrap();
     budget.reserve(10, 1).ok_or(()).unwrap_err();
     let hold = budget.admit(11, u64::MAX, Gate::Open, Part::Held).unwrap();
@@ -168,13 +168,13 @@ fn every_length_has_room_for_amounts_and_fifty_years_of_turns() {
         assert!(budget.sub_micros * 60 >= seconds * 1_000_000);
         let turns = 50 * MICROS_PER_YEAR / (budget.sub_micros * 61);
         for turn in [-turns, -1, 0, 1, turns] {
-            let state = State { window: turn, amount: budget.layout().saturated() - 1 };
-            assert_eq!(budget.layout().unpack(budget.layout().pack(state), 0), state, "{seconds} s");
+            let state = State { window: turn, amount: budget.layout.saturated() - 1 };
+            assert_eq!(budget.layout.unpack(budget.layout.pack(state), 0), state, "{seconds} s");
         }
-        assert!(budget.layout().saturated() <= u64::MAX >> 10);
+        assert!(budget.layout.saturated() <= u64::MAX >> 10);
     }
     let budget: Rolling = unused(5 * 3_600_000_000, 0);
-    assert_eq!((budget.sub_micros, budget.layout().saturated()), (300_000_000, (1 << 46) - 1));
+    assert_eq!((budget.sub_micros, budget.layout.saturated()), (300_000_000, (1 << 46) - 1));
 }
 
 #[test]
