@@ -86,8 +86,8 @@ impl<T> Derived<T> {
     ) -> R {
         if is_first {
             // Made before the cell is asked for, so that nobody waits for it. Another one may have come first, for an earlier version.
-            let made = make();
-            let first = self.first.get_or_init(|| made);
+            let mine = make();
+            let first = self.first.get_or_init(|| mine);
             if current(first) {
                 return act(first);
             }
