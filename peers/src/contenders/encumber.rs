@@ -6,7 +6,7 @@ use std::time::Duration;
 use ahash::RandomState;
 use anyhow::{Context as _, Result};
 use dashmap::DashMap;
-use encumber::{Cap, Clock, Engine, Limit, Policy, Resource, Scope, Unit, Window};
+use encumber::{Cap, Clock, Engine, EngineBuilder, Limit, Policy, Resource, Scope, Striping, Unit, Window};
 
 use crate::contender::{Contender, Group, Plan, Seats, Spec, worst_case};
 
@@ -18,6 +18,7 @@ pub(crate) mod names {
     pub(crate) const BY_KEY: &str = "encumber, by name";
     pub(crate) const SCOPE: &str = "encumber, a scope per call";
     pub(crate) const LEVELS: &str = "encumber, three limits";
+    pub(crate) const NO_STRIPES: &str = "encumber, three limits, no stripes";
     pub(crate) const THREE_LIMITS: &str = "encumber, three limits on a key";
 }
 
@@ -42,8 +43,10 @@ pub(super) fn specs() -> Vec<Spec> {
         }),
         spec("encumber, two limits on a key", &[Memory], |plan| plan.seats(|| ByKey::new(plan.max, 2))),
         spec(names::THREE_LIMITS, &[Memory], |plan| plan.seats(|| ByKey::new(plan.max, 3))),
-        spec(names::LEVELS, &[Levels], |plan| levels(plan, |handle| handle)),
-        spec(names::LEVELS, &[SettleLevels], |plan| levels(plan, Settling)),
+        spec(names::LEVELS, &[Levels], |plan| levels(plan, Striping::default(), |handle| handle)),
+        spec(names::NO_STRIPES, &[Levels], |plan| levels(plan, Striping::Off, |handle| handle)),
+        spec(names::LEVELS, &[SettleLevels], |plan| levels(plan, Striping::default(), Settling)),
+        spec(names::NO_STRIPES, &[SettleLevels], |plan| levels(plan, Striping::Off, Settling)),
     ]
 }
 
@@ -59,11 +62,15 @@ fn ticking() -> Result<Clock> {
 
 /// An engine with one limit on each of the kinds.
 fn engine(clock: Clock, max: u64, kinds: &[&str], window: Window) -> Result<Engine> {
+    Ok(builder(clock, max, kinds, window)?.build())
+}
+
+fn builder(clock: Clock, max: u64, kinds: &[&str], window: Window) -> Result<EngineBuilder> {
     let mut policy = Policy::builder().resource("tokens", Unit::Count);
     for (place, kind) in kinds.iter().enumerate() {
         policy = policy.limit(Limit::new(&format!("limit-{place}"), kind, "tokens", window, Cap::Max(max)));
     }
-    Ok(Engine::builder(policy.build()?).clock(clock).build())
+    Ok(Engine::builder(policy.build()?).clock(clock))
 }
 
 fn direct(plan: &Plan, clock: &Clock, window: Window) -> Result<Seats> {
@@ -71,8 +78,8 @@ fn direct(plan: &Plan, clock: &Clock, window: Window) -> Result<Seats> {
 }
 
 /// Agents of their own, and a user and a total that they share.
-fn levels<C: Contender + 'static>(plan: &Plan, seat: fn(Handle) -> C) -> Result<Seats> {
-    let engine = engine(ticking()?, plan.max, &["agent", "user", "global"], Window::Day)?;
+fn levels<C: Contender + 'static>(plan: &Plan, striping: Striping, seat: fn(Handle) -> C) -> Result<Seats> {
+    let engine = builder(ticking()?, plan.max, &["agent", "user", "global"], Window::Day)?.striping(striping).build();
     plan.each(|thread| Ok(seat(Handle::new(&engine, &[&format!("agent:{thread}"), "user:u"])?)))
 }
 
