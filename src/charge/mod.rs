@@ -144,8 +144,8 @@ trait Place {
     /// What an operation at `now` would see, or more: room that stripes hold counts as charged.
     fn glance(&self, now: Timestamp) -> State;
 
-    /// What an operation at `now` would see.
-    fn peek(&self, now: Timestamp) -> State;
+    /// What an operation at `now` would see, where a glance may say more.
+    fn look_closer(&self, now: Timestamp) -> Option<State>;
 
     /// What an admission in window number `window` may do.
     fn gate_in(&self, window: i64) -> Gate;
@@ -262,7 +262,7 @@ fn look<P: Place>(seats: &[P], ask: Ask<'_>, now: Timestamp) -> Option<Seen> {
         seen.several_words |= seat.has_several_words();
         if seat.is_hard() {
             let fits = |state: State| rule::fits(state, amount, seat.gate_in(state.window));
-            if !fits(seat.glance(now)) && !fits(seat.peek(now)) {
+            if !fits(seat.glance(now)) && !seat.look_closer(now).is_some_and(fits) {
                 return None;
             }
             seen.hard += 1;

@@ -169,8 +169,9 @@ impl Place for Seat {
         self.meter.glance_at(&self.slice, now)
     }
 
-    fn peek(&self, now: Timestamp) -> State {
-        Self::peek(self, now)
+    #[inline]
+    fn look_closer(&self, now: Timestamp) -> Option<State> {
+        self.meter.is_striped().then(|| self.peek(now))
     }
 
     #[inline]

@@ -214,8 +214,10 @@ impl<A: Borrow<Meter>, M: Borrow<Measure>> Place for Quick<A, M> {
         self.meter.borrow().glance_as(*layout, slice.index(now))
     }
 
-    fn peek(&self, now: Timestamp) -> State {
-        self.meter.borrow().peek_at(&self.measure.borrow().slice, now)
+    #[inline]
+    fn look_closer(&self, now: Timestamp) -> Option<State> {
+        let meter = self.meter.borrow();
+        meter.is_striped().then(|| meter.peek_at(&self.measure.borrow().slice, now))
     }
 
     #[inline]

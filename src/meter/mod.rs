@@ -302,13 +302,18 @@ impl Meter {
             tries += 1;
             rule::admit(layout, state, now, amount, gate)
         });
-        let Ok((before, after)) = admitted else { return self.admit_slowly(now, amount, gate) };
+        let (before, after) = match admitted {
+            Ok(states) => states,
+            Err(_) if self.is_striped() => return self.admit_slowly(now, amount, gate),
+            Err(state) => return Err(state),
+        };
         if tries > 1 || striping == Striping::Always {
             self.note_lost(striping, tries.saturating_sub(1));
         }
         Ok(self.raised(before, after))
     }
 
+    /// What stripes hold may have been in the way.
     #[cold]
     fn admit_slowly(&self, now: i64, amount: u64, gate: Gate) -> Result<State, State> {
         self.admit(now, amount, gate)
@@ -349,7 +354,13 @@ impl Meter {
     }
 
     /// Takes back what stripes hold, and keeps it so until the answer is dropped. `None` when there are none.
+    #[inline]
     pub(crate) fn calm(&self) -> Option<Calm<'_>> {
+        if self.is_striped() { self.calm_down() } else { None }
+    }
+
+    #[cold]
+    fn calm_down(&self) -> Option<Calm<'_>> {
         let (calm, window, room) = self.stripes()?.calm();
         if room > 0 {
             self.change_in(window, room, 0);
@@ -359,7 +370,7 @@ impl Meter {
 
     /// Whether there are stripes. Who has seen in the word what one holds (Acquire) sees the mark set before it.
     #[inline]
-    fn is_striped(&self) -> bool {
+    pub(crate) fn is_striped(&self) -> bool {
         self.striped.load(Ordering::Acquire) != 0
     }
 
