@@ -22,11 +22,13 @@
 
 mod cold;
 mod first_use;
+mod jump;
 mod meter_ref;
 mod mould;
 mod rolling;
 pub(crate) mod rule;
 mod slice;
+mod striped;
 mod stripes;
 mod word;
 
@@ -44,8 +46,7 @@ pub(crate) use rolling::Part;
 use rolling::Rolling;
 pub(crate) use rule::{Forgive, Gate};
 pub(crate) use slice::Slice;
-pub(crate) use stripes::Calm;
-use stripes::{Share, Stripes};
+pub use striped::Striping;
 pub(crate) use word::{Layout, State};
 
 const MICROS_PER_YEAR: i64 = 365 * MICROS_PER_DAY;
@@ -70,26 +71,6 @@ pub(crate) struct Meter {
     follows_clock: bool,
     has_several_words: bool,
 }
-
-/// When threads that charge one budget take shares of its room for themselves (*stripes*), so that they do not wait for each other.
-///
-/// It changes how fast budgets that threads share are charged, and nothing else: what is admitted, refused and reported is the same. Stripes
-/// are of hard budgets whose windows follow the clock, and take up to 64 lines of memory each. [`Limit::striped`](crate::Limit::striped)
-/// decides for one limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Striping {
-    /// Never.
-    Off,
-    /// Once they have got in each other's way 256 times.
-    #[cfg_attr(not(encumber_striped), default)]
-    WhenContended,
-    /// From the first charge on.
-    #[cfg_attr(encumber_striped, default)]
-    Always,
-}
-
-/// Races lost before there are stripes.
-const LOST_MAX: u32 = 256;
 
 /// What a budget's windows follow.
 #[derive(Debug)]
@@ -259,7 +240,8 @@ impl Meter {
     /// Charges `amount` and says what is charged then; or what left no room. An amount of 0 passes while anything is left.
     #[inline]
     pub(crate) fn admit(&self, now: i64, amount: u64, gate: Gate) -> Result<State, State> {
-        self.admit_as(self.layout(), now, amount, gate)
+        let layout = self.layout();
+        self.admit_by(layout, now, |state| rule::admit(layout, state, now, amount, gate))
     }
 
     /// [`Meter::admit_at`] by a gate that goes by the window that is charged. For budgets whose windows follow the clock.
@@ -276,144 +258,13 @@ impl Meter {
         })
     }
 
-    /// [`Meter::admit`] for callers that have the meter's layout at hand.
-    #[allow(clippy::inline_always, reason = "measured: the common charge is one function this way")]
-    #[inline(always)]
-    pub(crate) fn admit_as(&self, layout: Layout, now: i64, amount: u64, gate: Gate) -> Result<State, State> {
-        self.admit_by(layout, now, |state| rule::admit(layout, state, now, amount, gate))
-    }
-
-    /// Charges on the short way: the thread's stripe, or the word. What is charged then is told only if the word was.
-    #[allow(clippy::inline_always, reason = "as above")]
-    #[inline(always)]
-    pub(crate) fn admit_quickly(
-        &self,
-        layout: Layout,
-        now: i64,
-        amount: u64,
-        gate: Gate,
-        striping: Striping,
-    ) -> Result<State, State> {
-        if self.is_striped() && striping != Striping::Off {
-            return self.admit_striped(now, amount, gate);
-        }
-        let mut tries = 0_u32;
-        let admitted = transition(&self.word, layout, now, |state| {
-            tries += 1;
-            rule::admit(layout, state, now, amount, gate)
-        });
-        let (before, after) = match admitted {
-            Ok(states) => states,
-            Err(_) if self.is_striped() => return self.admit_slowly(now, amount, gate),
-            Err(state) => return Err(state),
-        };
-        if tries > 1 || striping == Striping::Always {
-            self.note_lost(striping, tries.saturating_sub(1));
-        }
-        Ok(self.raised(before, after))
-    }
-
-    /// What stripes hold may have been in the way.
-    #[cold]
-    fn admit_slowly(&self, now: i64, amount: u64, gate: Gate) -> Result<State, State> {
-        self.admit(now, amount, gate)
-    }
-
-    #[inline(never)]
-    fn admit_striped(&self, now: i64, amount: u64, gate: Gate) -> Result<State, State> {
-        let share = |max| Share { window: now, max, amount };
-        let stripes = self.stripes();
-        // An amount of 0 is a question that stripes cannot answer.
-        if let (Gate::Max(max), Some(stripes), 1..) = (gate, stripes, amount)
-            && stripes.charge(share(max))
-        {
-            return Ok(State { window: now, amount: 0 });
-        }
-        let admitted = self.admit(now, amount, gate)?;
-        if let (Gate::Max(max), Some(stripes), 1..) = (gate, stripes, amount) {
-            stripes.take(share(max), &self.word, self.layout(), |window, room| {
-                self.change_in(window, room, 0);
-            });
-        }
-        Ok(admitted)
-    }
-
-    /// Counts races that were lost; when they are many, there are stripes from now on.
-    #[cold]
-    fn note_lost(&self, striping: Striping, races: u32) {
-        let is_time = match striping {
-            Striping::Off => false,
-            // Relaxed: it only counts.
-            Striping::WhenContended => self.cold().lost.fetch_add(races, Ordering::Relaxed) >= LOST_MAX,
-            Striping::Always => true,
-        };
-        if is_time && self.follows_clock() {
-            self.cold().stripes.get_or_init(|| Box::new(Stripes::new()));
-            self.striped.store(1, Ordering::Release);
-        }
-    }
-
-    /// Takes back what stripes hold, and keeps it so until the answer is dropped. `None` when there are none.
-    #[inline]
-    pub(crate) fn calm(&self) -> Option<Calm<'_>> {
-        if self.is_striped() { self.calm_down() } else { None }
-    }
-
-    #[cold]
-    fn calm_down(&self) -> Option<Calm<'_>> {
-        let (calm, window, room) = self.stripes()?.calm();
-        if room > 0 {
-            self.change_in(window, room, 0);
-        }
-        Some(calm)
-    }
-
-    /// Whether there are stripes. Who has seen in the word what one holds (Acquire) sees the mark set before it.
-    #[inline]
-    pub(crate) fn is_striped(&self) -> bool {
-        self.striped.load(Ordering::Acquire) != 0
-    }
-
-    #[inline]
-    fn stripes(&self) -> Option<&Stripes> {
-        if self.is_striped() { self.cold.get()?.stripes.get() } else { None }
-    }
-
     /// What is charged after an admission changed the word so.
     #[inline]
     fn raised(&self, before: State, after: State) -> State {
         if after.window != before.window || self.is_striped() { self.raised_unusually(before, after) } else { after }
     }
 
-    #[cold]
-    fn raised_unusually(&self, before: State, after: State) -> State {
-        if after.window != before.window {
-            self.hand_over(before, after.window);
-            // What stripes hold is of a window before.
-            drop(self.calm());
-        }
-        self.reined_in(after)
-    }
-
-    /// What is charged after the word was raised to `after`: stripes stand for no more than the max that they were armed with. Whoever raises the
-    /// word above it after room was taken has seen that room in the word (Acquire), and so the max that it was taken under.
     #[inline]
-    fn reined_in(&self, after: State) -> State {
-        if self.is_striped() { self.reined_in_beside_stripes(after) } else { after }
-    }
-
-    #[cold]
-    fn reined_in_beside_stripes(&self, after: State) -> State {
-        if self.stripes().is_none_or(|stripes| after.amount <= stripes.max()) {
-            return after;
-        }
-        let _calm = self.calm();
-        let state = self.state(after.window);
-        if state.window == after.window { state } else { after }
-    }
-
-    #[allow(clippy::inline_always, reason = "as above")]
-    #[inline(always)]
     fn admit_by(
         &self,
         layout: Layout,
@@ -641,45 +492,6 @@ impl Meter {
         }
     }
 
-    /// Keeps a window that a jumped clock opened from locking its subject out for longer than one window. `refused` left no room for an
-    /// operation at `now`; `precise` reads the clock again, and `moment` gives one in which nothing changes what is held. Returns the number
-    /// that its window has then.
-    pub(crate) fn return_to<M>(
-        &self,
-        slice: &Slice,
-        refused: State,
-        now: Timestamp,
-        precise: impl FnOnce() -> Timestamp,
-        moment: impl FnOnce() -> Option<M>,
-    ) -> i64 {
-        // What is seen is loaded before the clock is read: see `come_back`.
-        match self.course() {
-            Course::Clock if refused.window > slice.index(now).saturating_add(1) => {
-                drop(self.calm());
-                let seen = self.state(refused.window);
-                let now = slice.index(precise());
-                // Without the moment the refusal stands as it is; the next one tries again.
-                match self.jumped(seen, now).and_then(|_| moment()) {
-                    Some(_moment) => self.come_back(seen, now),
-                    None => seen.window,
-                }
-            }
-            Course::Clock => refused.window,
-            Course::Use(opened) => {
-                if opened.bounds(refused.window).is_some_and(|bounds| bounds.start > now) {
-                    let seen = opened.last();
-                    opened.come_back(seen, precise());
-                }
-                refused.window
-            }
-            Course::Rolling(rolling) => {
-                let seen = rolling.latest();
-                rolling.come_back(seen, rolling.number(precise().as_micros()));
-                refused.window
-            }
-        }
-    }
-
     /// Whether a new budget made in the clock's window `now` could stand in for it, and nobody could tell, as long as nobody else has it: nothing
     /// is charged, held or told in the current window or in the one before it. What is remembered of windows before those is forgotten with
     /// it.
@@ -745,50 +557,6 @@ impl Meter {
         let parity = window.rem_euclid(2) as usize;
         let told = self.cold_state(|cold| &cold.announced[parity], self.mould.unused, window);
         if told.window == window { told.amount } else { 0 }
-    }
-
-    /// Renumbers the current window when it is still `seen` and was opened by a clock that had jumped ahead and has come back to `now`.
-    /// Returns the number that it has then.
-    ///
-    /// The clock had jumped if `now` lies before the window that was landed in, further than the clock has run on since: between `left` and
-    /// `landed` nothing was ever granted. The count moves to the first window after `now` that was not granted before; what was held counts
-    /// as used. A clock that is set back within windows that followed each other renumbers nothing: they have all been granted.
-    ///
-    /// `now` must have been read after `seen` was loaded: then no delay of this thread can make a window that others opened in good
-    /// order look as if it lay ahead. Whoever changes what is held must be kept out meanwhile.
-    pub(crate) fn come_back(&self, seen: State, now: i64) -> i64 {
-        let Some((next, landed)) = self.jumped(seen, now) else { return seen.window };
-        // Had stripes held something, it would not be as it was seen.
-        let _calm = self.calm();
-        let moved = transition(&self.word, self.layout(), seen.window, |state| {
-            if state == seen { Ok(State { window: next, ..seen }) } else { Err(()) }
-        });
-        if moved.is_err() {
-            return seen.window;
-        }
-        let (layout, cold) = (self.layout(), self.cold());
-        change(&cold.held, layout, seen.window, |held| {
-            if held.window > next { State { window: next, amount: 0 } } else { held }
-        });
-        let told = self.announced_in(seen.window);
-        for word in &cold.announced {
-            let before = State { window: next.saturating_sub(1), amount: 0 };
-            change(word, layout, seen.window, |told| if told.window > next { before } else { told });
-        }
-        self.announce(next, told);
-        // A gap that was written down meanwhile is another one, and stays.
-        let landing = |at: i64| if at == landed { at.min(next) } else { at };
-        change(&self.landed, layout, seen.window, |state| State { window: landing(state.window), ..state });
-        next
-    }
-
-    /// Where the current window, seen as `seen`, is to be moved if a clock that had jumped ahead has come back to `now`; and where that one landed.
-    fn jumped(&self, seen: State, now: i64) -> Option<(i64, i64)> {
-        // In this order: a gap is written down from its near side to its far side.
-        let (landed, left) = (self.landed(seen.window), self.left(seen.window));
-        let next = left.max(now).saturating_add(1);
-        let has_jumped = landed.saturating_sub(now) > seen.window.saturating_sub(landed);
-        (has_jumped && seen.window > next).then_some((next, landed))
     }
 
     /// What is written down when window `opened` has replaced another one.

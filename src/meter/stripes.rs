@@ -54,7 +54,7 @@ pub(super) struct Stripes {
 struct Others(u32);
 
 /// No stripe holds room as long as this lives.
-pub(crate) struct Calm<'a> {
+pub(super) struct Calm<'a> {
     _locked: MutexGuard<'a, Others>,
 }
 

@@ -2,8 +2,8 @@
 //!
 //! **Who owns what.** `state` is a set of bits that only grows: whoever sets `CLAIMED` first settles, and says in `outcome` how, when what was
 //! charged is written down; everybody else reads it then. When a hold's time runs out, its expiry claims and settles it like anybody else; a
-//! commit that comes after that reconciles, and `LATE` says whose turn that is. Extensions, parts that were split off and observations are rare and stand behind a lock of the hold's own;
-//! the bit `GROWN` says whether there are any, so that settling a plain hold takes no lock.
+//! commit that comes after that reconciles, and `LATE` says whose turn that is. Extensions, parts that were split off and observations are rare and
+//! stand behind a lock of the hold's own; the bit `GROWN` says whether there are any, so that settling a plain hold takes no lock.
 
 use std::borrow::Cow;
 use std::fmt;
