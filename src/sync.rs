@@ -43,6 +43,34 @@ impl<T> Mutex<T> {
     }
 }
 
+/// A mark that is set once: whoever sees it sees what was done before it was set.
+#[derive(Debug)]
+pub(crate) struct Mark(AtomicU8);
+
+impl Mark {
+    pub(crate) fn new() -> Self {
+        Self(AtomicU8::new(0))
+    }
+
+    pub(crate) fn set(&self) {
+        self.0.fetch_or(1, Ordering::AcqRel);
+    }
+
+    #[cfg(not(loom))]
+    #[inline]
+    pub(crate) fn is_set(&self) -> bool {
+        // Pairs with the swap in `set`.
+        self.0.load(Ordering::Acquire) != 0
+    }
+
+    /// A swap that changes nothing: loom remembers the last access of a word alone, and a load by the thread that sets the mark would hide an earlier
+    /// look of another one from it.
+    #[cfg(loom)]
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.fetch_or(0, Ordering::AcqRel) != 0
+    }
+}
+
 /// A box that is made when it is first needed, by whoever comes first: of two who make one the later one's goes.
 #[cfg(not(loom))]
 pub(crate) use once_cell::race::OnceBox;
@@ -53,7 +81,7 @@ pub(crate) use once_cell::race::OnceBox;
 pub(crate) struct OnceBox<T> {
     /// With its value from the start: nobody has to be told of it.
     is_given: bool,
-    is_made: AtomicU8,
+    is_made: Mark,
     making: loom::sync::Mutex<()>,
     value: std::sync::OnceLock<Box<T>>,
 }
@@ -63,7 +91,7 @@ impl<T> OnceBox<T> {
     pub(crate) fn new() -> Self {
         Self {
             is_given: false,
-            is_made: AtomicU8::new(0),
+            is_made: Mark::new(),
             making: loom::sync::Mutex::new(()),
             value: std::sync::OnceLock::new(),
         }
@@ -74,7 +102,7 @@ impl<T> OnceBox<T> {
     }
 
     pub(crate) fn get(&self) -> Option<&T> {
-        let is_made = self.is_given || self.is_made.load(Ordering::Acquire) != 0;
+        let is_made = self.is_given || self.is_made.is_set();
         self.value.get().map(|value| &**value).filter(|_| is_made)
     }
 
@@ -84,8 +112,7 @@ impl<T> OnceBox<T> {
         }
         let _making = self.making.lock().expect("loom's locks are not poisoned");
         let value = self.value.get_or_init(make);
-        // Release: pairs with the load in `get`.
-        self.is_made.store(1, Ordering::Release);
+        self.is_made.set();
         value
     }
 }

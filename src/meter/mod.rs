@@ -34,7 +34,7 @@ mod word;
 
 use std::sync::Arc;
 
-use crate::sync::{AtomicU8, AtomicU64, OnceBox, Ordering, spin_loop};
+use crate::sync::{AtomicU8, AtomicU64, Mark, OnceBox, Ordering, spin_loop};
 use crate::time::{MICROS_PER_DAY, Timestamp};
 use crate::window::{Bounds, Window};
 use cold::Cold;
@@ -65,8 +65,8 @@ pub(crate) struct Meter {
     number: u32,
     /// 1 once a scope has this budget together with another one that can refuse: from then on its charges may be undone.
     joined: AtomicU8,
-    /// 1 once there are stripes, which stand in the cold part: a glance where every operation looks.
-    striped: AtomicU8,
+    /// Set once there are stripes, which stand in the cold part: a glance where every operation looks.
+    striped: Mark,
     /// As the mould says, at hand.
     follows_clock: bool,
     has_several_words: bool,
@@ -104,7 +104,7 @@ impl Meter {
             mould: Arc::clone(mould),
             number,
             joined: AtomicU8::new(0),
-            striped: AtomicU8::new(0),
+            striped: Mark::new(),
             follows_clock,
             has_several_words: matches!(mould.kind, Kind::Rolling(..)),
         }

@@ -93,7 +93,7 @@ impl Meter {
         };
         if is_time && self.follows_clock() {
             self.cold().stripes.get_or_init(|| Box::new(Stripes::new()));
-            self.striped.store(1, Ordering::Release);
+            self.striped.set();
         }
     }
 
@@ -115,7 +115,7 @@ impl Meter {
     /// Whether there are stripes. Who has seen in the word what one holds (Acquire) sees the mark set before it.
     #[inline]
     pub(crate) fn is_striped(&self) -> bool {
-        self.striped.load(Ordering::Acquire) != 0
+        self.striped.is_set()
     }
 
     #[inline]

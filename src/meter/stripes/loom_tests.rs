@@ -1,7 +1,7 @@
 //! Every interleaving of charges of stripes with whatever else touches their budget.
 //!
-//! There are two stripes, which take half of what is left where that is enough for two calls. Each model begins in window 10 with 1 charged
-//! and some room in the first stripe.
+//! There are two stripes, which take half of what is left where that is enough for two calls. All models but one begin in window 10 with 1
+//! charged and some room in the first stripe.
 
 use loom::sync::Arc;
 use loom::thread;
@@ -44,7 +44,7 @@ fn spawn<T: 'static>(
 }
 
 fn check(model: impl Fn(&Arc<Meter>) + Send + Sync + 'static) {
-    explore(5, move || model(&meter()));
+    explore(4, move || model(&meter()));
 }
 
 #[test]
@@ -93,6 +93,21 @@ fn loom_stripes_admit_nothing_once_a_record_has_gone_over() {
         let theirs = u64::from(other.join().unwrap());
         assert!(recorded == 11 || recorded == 11 + theirs, "{recorded}");
         assert_eq!(meter.peek(10).amount, 11 + theirs);
+    });
+}
+
+#[test]
+fn loom_stripes_that_come_while_a_record_goes_over() {
+    explore(3, || {
+        let meter = Arc::new(Meter::in_window_with_all(&Window::Day, 10));
+        let other = spawn(&meter, 0, |meter| {
+            meter.note_lost(Striping::Always, 0);
+            charge(meter, 1, MAX)
+        });
+        assert!(meter.admit(10, 10, Gate::Open).is_ok());
+        assert!(!charge(&meter, 1, MAX), "over is over");
+        let theirs = u64::from(other.join().unwrap());
+        assert_eq!(meter.peek(10).amount, 10 + theirs);
     });
 }
 
