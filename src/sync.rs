@@ -144,16 +144,46 @@ pub(crate) fn looking_by_load(models: impl FnOnce()) {
     LOOKS_BY_LOAD.set(false);
 }
 
-/// A number of the calling thread, for spreading threads over stripes. Threads that live at once may share one.
+/// A number of the calling thread, as small as there is, that no other thread has while it lives.
 #[cfg(not(loom))]
 #[inline]
 pub(crate) fn thread_index() -> usize {
-    use std::sync::atomic::AtomicUsize;
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    // Relaxed: the counter orders nothing, it only counts.
-    thread_local!(static INDEX: usize = NEXT.fetch_add(1, Ordering::Relaxed));
-    // After the thread's locals are gone any number will do.
-    INDEX.try_with(|index| *index).unwrap_or(0)
+    thread_local!(static NUMBER: ThreadNumber = ThreadNumber::take());
+    // After the thread's locals are gone any large number will do.
+    NUMBER.try_with(|number| number.0).unwrap_or(usize::MAX)
+}
+
+/// A thread's number, until it ends.
+#[cfg(not(loom))]
+struct ThreadNumber(usize);
+
+#[cfg(not(loom))]
+mod thread_numbers {
+    use std::cmp::Reverse;
+    use std::collections::BinaryHeap;
+
+    use super::{Mutex, ThreadNumber};
+
+    /// The numbers of threads that have ended, and the first one that no thread has had. Whoever takes a number sees what its threads before did.
+    static FREE: Mutex<(BinaryHeap<Reverse<usize>>, usize)> = Mutex::new((BinaryHeap::new(), 0));
+
+    impl ThreadNumber {
+        pub(super) fn take() -> Self {
+            let mut free = FREE.lock();
+            let (returned, next) = &mut *free;
+            let number = returned.pop().map(|Reverse(number)| number);
+            Self(number.unwrap_or_else(|| {
+                *next += 1;
+                *next - 1
+            }))
+        }
+    }
+
+    impl Drop for ThreadNumber {
+        fn drop(&mut self) {
+            FREE.lock().0.push(Reverse(self.0));
+        }
+    }
 }
 
 #[cfg(loom)]
@@ -212,4 +242,42 @@ pub(crate) fn next_number() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     // Relaxed: the numbers only have to differ.
     NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Barrier;
+    use std::thread;
+
+    use super::*;
+
+    const THREADS: usize = 20;
+
+    /// The numbers of so many threads that live at once.
+    fn numbers() -> BTreeSet<usize> {
+        let barrier = Barrier::new(THREADS);
+        let number = || {
+            let number = thread_index();
+            barrier.wait();
+            assert_eq!(thread_index(), number);
+            number
+        };
+        thread::scope(|scope| {
+            let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(number)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        })
+    }
+
+    #[test]
+    fn threads_that_live_at_once_have_different_numbers_and_leave_them_to_others() {
+        let mut largest = 0;
+        for _ in 0..100 {
+            let numbers = numbers();
+            assert_eq!(numbers.len(), THREADS);
+            largest = largest.max(*numbers.last().unwrap());
+        }
+        // Other tests' threads come and go meanwhile, but never as many as there were here.
+        assert!(largest < 50 * THREADS, "{largest}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::{Ask, Grounds, Place, Seat};
+use super::{Ask, Asked, Grounds, Place, Seat};
 use crate::meter::{Gate, State, rule};
 use crate::time::Timestamp;
 use crate::window::Window;

@@ -7,25 +7,31 @@
 //! Operations that change what is held announce themselves too, and those that change more than one budget: who wants to see, or to
 //! change, several words as of one instant asks for a moment in which nothing is announced ([`Flights::exclusive`]).
 //!
-//! Announcements are spread over stripes so that threads do not share a line. Each stripe holds the number of attempts in flight in
-//! its low bits, then a bit that keeps new ones waiting, and a count of those that ended above. Bit and number are in one word, so that
-//! an announcement and the wish for a moment without any cannot miss each other.
+//! Announcements are spread over stripes so that threads do not share a line. Each stripe counts the attempts that began, with a bit that keeps
+//! new ones waiting, and apart from them those that ended. Bit and count are in one word, so that an announcement and the wish for a moment
+//! without any cannot miss each other. More have begun than have ended while something is in flight: whoever compares them reads the ended ones
+//! first, and then never finds too many of them.
+//!
+//! The first stripes belong to one thread each, and its ends are plain stores. All others share the rest.
+
+use std::marker::PhantomData;
 
 use crossbeam_utils::CachePadded;
 
 use crate::sync::{AtomicU64, Ordering, spin_loop, thread_index, yield_now};
 
 #[cfg(not(loom))]
-const STRIPES: usize = 64;
+const OWN: usize = 64;
+#[cfg(not(loom))]
+const SHARED: usize = 8;
+// A model says which threads have the one stripe to themselves.
 #[cfg(loom)]
-const STRIPES: usize = 1;
+const OWN: usize = 0;
+#[cfg(loom)]
+const SHARED: usize = 1;
 
-const ACTIVE_BITS: u32 = 20;
-const ACTIVE_MASK: u64 = (1 << ACTIVE_BITS) - 1;
 /// Somebody wants, or has, the moment without announcements.
-const CLOSED: u64 = 1 << ACTIVE_BITS;
-const ENDED_SHIFT: u32 = ACTIVE_BITS + 1;
-const ENDED_ONE: u64 = 1 << ENDED_SHIFT;
+const CLOSED: u64 = 1 << 63;
 
 /// Turns of waiting for one stripe.
 #[cfg(not(loom))]
@@ -41,26 +47,41 @@ const TURNS_SPUN: u32 = 0;
 /// The announcements of one engine.
 #[derive(Debug)]
 pub(crate) struct Flights {
-    stripes: [CachePadded<AtomicU64>; STRIPES],
+    stripes: [CachePadded<Stripe>; OWN + SHARED],
 }
 
-/// An attempt in flight; it ends when dropped.
+#[derive(Debug)]
+struct Stripe {
+    /// How many attempts have begun, and [`CLOSED`].
+    begun: AtomicU64,
+    ended: AtomicU64,
+}
+
+/// An attempt in flight; it ends when dropped, by the thread that began it.
 pub(crate) struct Flight<'a> {
-    stripe: &'a AtomicU64,
+    stripe: &'a Stripe,
+    is_own: bool,
+    of_its_thread: PhantomData<*const ()>,
 }
 
 impl Flights {
     pub(crate) fn new() -> Self {
-        Self { stripes: std::array::from_fn(|_| CachePadded::new(AtomicU64::new(0))) }
+        let stripe = || Stripe { begun: AtomicU64::new(0), ended: AtomicU64::new(0) };
+        Self { stripes: std::array::from_fn(|_| CachePadded::new(stripe())) }
     }
 
     /// Announces an attempt; waits while somebody has the moment without announcements, a few steps.
     #[inline]
     pub(crate) fn begin(&self) -> Flight<'_> {
-        let stripe = &*self.stripes[thread_index() % STRIPES];
-        // Release: whoever sees one of this attempt's charges (an AcqRel swap that comes after this) sees the announcement.
-        // Acquire: pairs with the end of `Exclusive`, whose changes are seen.
-        if stripe.fetch_add(1, Ordering::AcqRel) & CLOSED == 0 { Flight { stripe } } else { begin_later(stripe) }
+        let (flight, is_closed) = self.announce();
+        if is_closed { flight.begin_later() } else { flight }
+    }
+
+    /// Announces an attempt, and says whether somebody wants no announcements.
+    #[inline]
+    fn announce(&self) -> (Flight<'_>, bool) {
+        let (index, is_own) = stripe_of_thread();
+        Flight::begin(&self.stripes[index], is_own)
     }
 
     /// Waits until nothing is announced, and keeps it so until the answer is dropped. One at a time. Must not be asked for by a thread that
@@ -78,14 +99,13 @@ impl Flights {
     pub(crate) fn try_exclusive(&self) -> Option<Exclusive<'_>> {
         let [first, ..] = &self.stripes;
         // Acquire: pairs with the end of the one before. The bit of the first stripe is everybody's turn.
-        within_turns(|| first.fetch_or(CLOSED, Ordering::AcqRel) & CLOSED == 0)?;
+        within_turns(|| first.begun.fetch_or(CLOSED, Ordering::AcqRel) & CLOSED == 0)?;
         let exclusive = Exclusive { flights: self };
         for stripe in &self.stripes {
-            stripe.fetch_or(CLOSED, Ordering::AcqRel);
+            stripe.begun.fetch_or(CLOSED, Ordering::AcqRel);
         }
         for stripe in &self.stripes {
-            // Pairs with the Release of `Flight::drop`: what it did is seen.
-            within_turns(|| stripe.load(Ordering::Acquire) & ACTIVE_MASK == 0)?;
+            within_turns(|| stripe.at_rest().is_some())?;
         }
         Some(exclusive)
     }
@@ -93,9 +113,7 @@ impl Flights {
     /// A mark of this instant, if nothing is announced: the same mark later means that nothing has been meanwhile.
     pub(crate) fn quiet(&self) -> Option<u64> {
         self.stripes.iter().try_fold(0_u64, |sum, stripe| {
-            // Pairs with the Release of `Flight::drop`.
-            let seen = stripe.load(Ordering::Acquire);
-            (seen & (ACTIVE_MASK | CLOSED) == 0).then(|| sum.wrapping_add(seen))
+            stripe.at_rest().filter(|begun| begun & CLOSED == 0).map(|begun| sum.wrapping_add(begun))
         })
     }
 
@@ -103,17 +121,90 @@ impl Flights {
     /// thread does not run).
     #[must_use]
     pub(crate) fn wait(&self) -> bool {
-        self.stripes.iter().all(|stripe| wait_for(stripe))
+        let (own, shared) = self.stripes.split_at(OWN);
+        // One thread's attempts end in their order; of those of several threads a later one may end first.
+        own.iter().all(|stripe| stripe.wait_for_begun()) && shared.iter().all(|stripe| stripe.wait_for_rest())
+    }
+}
+
+/// The place of the calling thread's stripe, and whether it has it to itself.
+#[cfg(not(loom))]
+#[inline]
+fn stripe_of_thread() -> (usize, bool) {
+    let index = thread_index();
+    if index < OWN { (index, true) } else { (OWN + index % SHARED, false) }
+}
+
+/// The one stripe.
+#[cfg(loom)]
+fn stripe_of_thread() -> (usize, bool) {
+    (0, thread_index() == THREAD_ALONE)
+}
+
+/// The number of a model's thread that has the stripe to itself.
+#[cfg(loom)]
+pub(crate) const THREAD_ALONE: usize = usize::MAX;
+
+impl<'a> Flight<'a> {
+    /// Counts an attempt that begins; says whether it has to wait.
+    #[inline]
+    fn begin(stripe: &'a Stripe, is_own: bool) -> (Self, bool) {
+        // Release: whoever sees one of this attempt's charges (an AcqRel swap that comes after this) sees the announcement.
+        // Acquire: pairs with the end of `Exclusive`, whose changes are seen.
+        let begun = stripe.begun.fetch_add(1, Ordering::AcqRel);
+        (Self { stripe, is_own, of_its_thread: PhantomData }, begun & CLOSED != 0)
+    }
+
+    /// Takes the announcement back, waits, and announces anew.
+    #[cold]
+    fn begin_later(self) -> Self {
+        let Self { stripe, is_own, .. } = self;
+        let mut refused = self;
+        loop {
+            drop(refused);
+            while stripe.begun.load(Ordering::Acquire) & CLOSED != 0 {
+                yield_now();
+            }
+            let (flight, is_closed) = Self::begin(stripe, is_own);
+            if !is_closed {
+                return flight;
+            }
+            refused = flight;
+        }
+    }
+}
+
+impl Stripe {
+    fn ended(&self) -> u64 {
+        // Pairs with the Release of `Flight::drop`: what the ended attempts did is seen, and that they began.
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// The attempts that have begun, and [`CLOSED`], if all had ended at an instant between the two looks.
+    fn at_rest(&self) -> Option<u64> {
+        let ended = self.ended();
+        // Acquire: as `begin`.
+        let begun = self.begun.load(Ordering::Acquire);
+        (begun & !CLOSED == ended).then_some(begun)
+    }
+
+    /// Waits until as many have ended as have begun by now.
+    fn wait_for_begun(&self) -> bool {
+        let begun = self.begun.load(Ordering::Acquire) & !CLOSED;
+        within_turns(|| self.ended() >= begun).is_some()
+    }
+
+    fn wait_for_rest(&self) -> bool {
+        within_turns(|| self.at_rest().is_some()).is_some()
     }
 }
 
 impl<'a> Exclusive<'a> {
     /// Announces what the owner of the moment does in it, for those who wait for attempts that may be undone.
     pub(crate) fn announce(&self) -> Flight<'a> {
-        let stripe = &*self.flights.stripes[thread_index() % STRIPES];
-        // As in `begin`; the bit that keeps new ones waiting is the owner's own.
-        stripe.fetch_add(1, Ordering::AcqRel);
-        Flight { stripe }
+        // The bit that keeps new ones waiting is the owner's own.
+        let (flight, _) = self.flights.announce();
+        flight
     }
 }
 
@@ -133,35 +224,6 @@ fn pause(turn: u32) {
     if turn < TURNS_SPUN { spin_loop() } else { yield_now() }
 }
 
-/// Takes the announcement back, waits, and announces anew.
-#[cold]
-fn begin_later(stripe: &AtomicU64) -> Flight<'_> {
-    loop {
-        drop(Flight { stripe });
-        while stripe.load(Ordering::Acquire) & CLOSED != 0 {
-            yield_now();
-        }
-        if stripe.fetch_add(1, Ordering::AcqRel) & CLOSED == 0 {
-            return Flight { stripe };
-        }
-    }
-}
-
-fn wait_for(stripe: &AtomicU64) -> bool {
-    // Pairs with the Release of `Flight::drop`: what an ended attempt undid is seen.
-    let first = stripe.load(Ordering::Acquire);
-    let mut seen = first;
-    for turn in 0..TURNS_MAX {
-        let the_only_one_ended = first & ACTIVE_MASK == 1 && seen >> ENDED_SHIFT != first >> ENDED_SHIFT;
-        if seen & ACTIVE_MASK == 0 || the_only_one_ended {
-            return true;
-        }
-        pause(turn);
-        seen = stripe.load(Ordering::Acquire);
-    }
-    false
-}
-
 /// A moment in which nothing is announced; it ends when dropped.
 pub(crate) struct Exclusive<'a> {
     flights: &'a Flights,
@@ -171,7 +233,7 @@ impl Drop for Exclusive<'_> {
     fn drop(&mut self) {
         // The first stripe last: it is everybody's turn. Release: pairs with the Acquire of `begin` and `exclusive`.
         for stripe in self.flights.stripes.iter().rev() {
-            stripe.fetch_and(!CLOSED, Ordering::Release);
+            stripe.begun.fetch_and(!CLOSED, Ordering::Release);
         }
     }
 }
@@ -179,6 +241,16 @@ impl Drop for Exclusive<'_> {
 impl Drop for Flight<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.stripe.fetch_add(ENDED_ONE - 1, Ordering::Release);
+        // Release: pairs with the look in `Stripe::ended`.
+        if self.is_own {
+            // Relaxed: no other thread writes it.
+            let ended = self.stripe.ended.load(Ordering::Relaxed);
+            self.stripe.ended.store(ended + 1, Ordering::Release);
+        } else {
+            self.stripe.ended.fetch_add(1, Ordering::Release);
+        }
     }
 }
+
+#[cfg(all(test, loom))]
+mod loom_tests;

@@ -62,8 +62,16 @@ pub(crate) enum Ask<'a> {
     Room,
 }
 
-impl Ask<'_> {
+/// What is asked of each budget.
+trait Asked: Copy {
     /// The amount asked of a budget of `resource`; `None` when it does not take part. 0 asks whether anything is left.
+    fn of(self, resource: Resource) -> Option<u64>;
+
+    /// What an amount becomes.
+    fn part(self) -> Part;
+}
+
+impl Asked for Ask<'_> {
     #[inline]
     fn of(self, resource: Resource) -> Option<u64> {
         match self {
@@ -73,7 +81,6 @@ impl Ask<'_> {
         }
     }
 
-    /// What a seat's amount becomes.
     #[inline]
     fn part(self) -> Part {
         match self {
@@ -141,17 +148,20 @@ trait Place {
     /// Whether operations on it alone have to be announced.
     fn has_several_words(&self) -> bool;
 
-    /// What an operation at `now` would see, or more: room that stripes hold counts as charged.
-    fn glance(&self, now: Timestamp) -> State;
+    /// What it goes by for an operation at `now`, of which others here say `when`: the microsecond, or the number of the window.
+    fn when(&self, now: Timestamp) -> i64;
 
-    /// What an operation at `now` would see, where a glance may say more.
-    fn look_closer(&self, now: Timestamp) -> Option<State>;
+    /// What an operation would see, or more: room that stripes hold counts as charged.
+    fn glance(&self, when: i64) -> State;
+
+    /// What an operation would see, where a glance may say more.
+    fn look_closer(&self, when: i64) -> Option<State>;
 
     /// What an admission in window number `window` may do.
     fn gate_in(&self, window: i64) -> Gate;
 
-    /// Charges `amount` at `now` if it fits, to be used or held.
-    fn admit(&self, now: Timestamp, amount: u64, part: Part) -> Result<State, State>;
+    /// Charges `amount` if it fits, to be used or held.
+    fn admit(&self, when: i64, amount: u64, part: Part) -> Result<State, State>;
 
     /// Takes back what was charged in `window`.
     fn undo(&self, window: i64, amount: u64, part: Part);
@@ -212,7 +222,8 @@ fn attempt(
     now: Timestamp,
     windows: &mut Windows,
 ) -> Option<Passed> {
-    let seen = look(seats, ask, now)?;
+    *windows = unset(seats.len());
+    let seen = look(seats, ask, now, windows)?;
     // Announced until all is done: who looks at several words, or at what is held, sees all of it or nothing.
     let flight = seen.is_announced(ask).then(|| grounds.flights().begin());
     let mut reached = Reached::new();
@@ -247,22 +258,24 @@ struct Seen {
 
 impl Seen {
     #[inline]
-    fn is_announced(self, ask: Ask<'_>) -> bool {
-        self.asked > 1 || self.several_words || matches!(ask, Ask::Hold(_))
+    fn is_announced(self, ask: impl Asked) -> bool {
+        self.asked > 1 || self.several_words || ask.part() == Part::Held
     }
 }
 
-/// Whether everything fits as it stands.
-#[inline]
-fn look<P: Place>(seats: &[P], ask: Ask<'_>, now: Timestamp) -> Option<Seen> {
+/// Whether everything fits as it stands. Leaves in `whens` when each seat is asked, as it goes by it.
+#[allow(clippy::inline_always, reason = "measured: as `charge_hard`")]
+#[inline(always)]
+fn look<P: Place>(seats: &[P], ask: impl Asked, now: Timestamp, whens: &mut Windows) -> Option<Seen> {
     let mut seen = Seen { hard: 0, asked: 0, several_words: false };
-    for seat in seats {
+    for (seat, when) in seats.iter().zip(&mut **whens) {
         let Some(amount) = ask.of(seat.resource()) else { continue };
         seen.asked += 1;
         seen.several_words |= seat.has_several_words();
         if seat.is_hard() {
+            *when = seat.when(now);
             let fits = |state: State| rule::fits(state, amount, seat.gate_in(state.window));
-            if !fits(seat.glance(now)) && !seat.look_closer(now).is_some_and(fits) {
+            if !fits(seat.glance(*when)) && !seat.look_closer(*when).is_some_and(fits) {
                 return None;
             }
             seen.hard += 1;
@@ -281,38 +294,32 @@ fn take(
     windows: &mut Windows,
     reached: &mut Reached,
 ) -> Option<Passed> {
-    *windows = unset(seats.len());
     // With one hard seat nothing can need an undo: it comes first, and the others never refuse.
-    if hard > 0 && !charge_hard(seats, ask, now, windows, reached) {
+    if hard > 0 && !charge_hard(seats, ask, windows, reached) {
         return None;
     }
     let mut passed = Passed::default();
     if hard < seats.len() {
         charge_rest(seats, ask, now, windows, (&mut passed, reached));
     }
-    if let Ask::Hold(cost) = ask {
-        mark_held(seats, cost, windows);
+    if ask.part() == Part::Held {
+        mark_held(seats, ask, windows);
     }
     Some(passed)
 }
 
-/// Charges the hard seats in order; undoes all and says false when one has no room.
+/// Charges the hard seats in order, at the times that [`look`] has left in `windows`, and leaves their windows there; undoes all and says false
+/// when one has no room.
 #[allow(clippy::inline_always, reason = "measured: each way to charge is one function this way")]
 #[inline(always)]
-fn charge_hard<P: Place>(
-    seats: &[P],
-    ask: Ask<'_>,
-    now: Timestamp,
-    windows: &mut Windows,
-    reached: &mut Reached,
-) -> bool {
-    for (index, seat) in seats.iter().enumerate() {
+fn charge_hard<P: Place>(seats: &[P], ask: impl Asked, windows: &mut Windows, reached: &mut Reached) -> bool {
+    for (index, (seat, window)) in seats.iter().zip(&mut **windows).enumerate() {
         if let (true, Some(amount)) = (seat.is_hard(), ask.of(seat.resource())) {
-            let Ok(state) = seat.admit(now, amount, ask.part()) else {
+            let Ok(state) = seat.admit(*window, amount, ask.part()) else {
                 undo(&seats[..index], ask, windows);
                 return false;
             };
-            windows[index] = state.window;
+            *window = state.window;
             if state.amount >= seat.mark() {
                 reached.push((index, state.amount));
             }
@@ -322,7 +329,7 @@ fn charge_hard<P: Place>(
 }
 
 #[cold]
-fn undo<P: Place>(charged: &[P], ask: Ask<'_>, windows: &Windows) {
+fn undo<P: Place>(charged: &[P], ask: impl Asked, windows: &Windows) {
     for (seat, &window) in charged.iter().zip(windows) {
         if let (true, Some(amount @ 1..)) = (seat.is_hard(), ask.of(seat.resource())) {
             seat.undo(window, amount, ask.part());
@@ -356,11 +363,11 @@ fn charge_rest(
     }
 }
 
-/// Marks what `cost` holds in each seat, for reports.
+/// Marks what is held in each seat, for reports.
 #[inline]
-fn mark_held<P: Place>(seats: &[P], cost: &Cost, windows: &Windows) {
+fn mark_held<P: Place>(seats: &[P], ask: impl Asked, windows: &Windows) {
     for (seat, &window) in seats.iter().zip(windows) {
-        if let Some(amount @ 1..) = cost.amount(seat.resource()) {
+        if let Some(amount @ 1..) = ask.of(seat.resource()) {
             seat.hold(window, amount);
         }
     }

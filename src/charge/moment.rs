@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::flights::{Exclusive, Flight, Flights};
 use super::tell::Reached;
-use super::{Ask, Grounds, Passed, Seat, Windows, count, look, room, take, tell_reached};
+use super::{Ask, Asked, Grounds, Passed, Seat, Windows, count, look, room, take, tell_reached, unset};
 use crate::amount::{Cap, Cost, Resource};
 use crate::meter::Part;
 use crate::time::Timestamp;
@@ -42,7 +42,8 @@ pub(crate) fn charge_in(
         // It may be taken back though it is the only one that can refuse.
         seat.meter.join();
     }
-    take(seats, look(seats, ask, now)?, ask, now, windows, reached)
+    *windows = unset(seats.len());
+    take(seats, look(seats, ask, now, windows)?, ask, now, windows, reached)
 }
 
 /// Takes back what [`charge_in`] charged.

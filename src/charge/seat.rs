@@ -165,13 +165,18 @@ impl Place for Seat {
     }
 
     #[inline]
-    fn glance(&self, now: Timestamp) -> State {
-        self.meter.glance_at(&self.slice, now)
+    fn when(&self, now: Timestamp) -> i64 {
+        now.as_micros()
     }
 
     #[inline]
-    fn look_closer(&self, now: Timestamp) -> Option<State> {
-        self.meter.is_striped().then(|| self.peek(now))
+    fn glance(&self, when: i64) -> State {
+        self.meter.glance_at(&self.slice, Timestamp::from_micros(when))
+    }
+
+    #[inline]
+    fn look_closer(&self, when: i64) -> Option<State> {
+        self.meter.is_striped().then(|| self.peek(Timestamp::from_micros(when)))
     }
 
     #[inline]
@@ -183,7 +188,8 @@ impl Place for Seat {
     }
 
     #[inline]
-    fn admit(&self, now: Timestamp, amount: u64, part: Part) -> Result<State, State> {
+    fn admit(&self, when: i64, amount: u64, part: Part) -> Result<State, State> {
+        let now = Timestamp::from_micros(when);
         if self.topped.is_none() {
             return self.meter.admit_at(&self.slice, now, amount, self.gate, part);
         }

@@ -5,7 +5,7 @@
 
 use std::borrow::Borrow;
 
-use super::{Ask, Flights, Place, Reached, SEATS_INLINE, Seat, Windows, charge_hard, look, mark_held, unset};
+use super::{Ask, Asked, Flights, Place, Reached, SEATS_INLINE, Seat, Windows, charge_hard, look, mark_held, unset};
 use crate::amount::{Cost, Resource};
 use crate::meter::{Alone, Gate, Layout, Meter, MeterRef, Part, Slice, State, Striping};
 use crate::time::Timestamp;
@@ -139,6 +139,25 @@ fn hold_all<A: Borrow<Meter>, M: Borrow<Measure>>(
     take_short(places, Ask::Hold(cost), cost, (now, flights), &mut windows).then_some(windows)
 }
 
+/// The same amount, asked of every budget.
+#[derive(Clone, Copy)]
+struct Same {
+    amount: u64,
+    part: Part,
+}
+
+impl Asked for Same {
+    #[inline]
+    fn of(self, _: Resource) -> Option<u64> {
+        Some(self.amount)
+    }
+
+    #[inline]
+    fn part(self) -> Part {
+        self.part
+    }
+}
+
 /// Charges or holds `cost`, which `ask` asks for; false when nothing was taken.
 #[allow(clippy::inline_always, reason = "measured: each of the two is one function this way")]
 #[inline(always)]
@@ -146,18 +165,31 @@ fn take_short<A: Borrow<Meter>, M: Borrow<Measure>>(
     places: &[Quick<A, M>],
     ask: Ask<'_>,
     cost: &Cost,
+    at: (Timestamp, &Flights),
+    windows: &mut Windows,
+) -> bool {
+    if let [(resource, amount @ 1..)] = *cost.items.as_slice()
+        && places.iter().all(|place| place.resource() == resource)
+    {
+        return take_asked(places, Same { amount, part: ask.part() }, at, windows);
+    }
+    let is_counted = |&(resource, _): &(Resource, u64)| places.iter().any(|place| place.resource() == resource);
+    cost.items.iter().all(is_counted) && take_asked(places, ask, at, windows)
+}
+
+#[allow(clippy::inline_always, reason = "as `take_short`")]
+#[inline(always)]
+fn take_asked<A: Borrow<Meter>, M: Borrow<Measure>>(
+    places: &[Quick<A, M>],
+    ask: impl Asked,
     (now, flights): (Timestamp, &Flights),
     windows: &mut Windows,
 ) -> bool {
-    let is_counted = |&(resource, _): &(Resource, u64)| places.iter().any(|place| place.resource() == resource);
-    if !cost.items.iter().all(is_counted) {
-        return false;
-    }
-    let Some(seen) = look(places, ask, now) else { return false };
+    let Some(seen) = look(places, ask, now, windows) else { return false };
     let _flight = seen.is_announced(ask).then(|| flights.begin());
-    let taken = charge_hard(places, ask, now, windows, &mut Reached::new());
-    if let (true, Ask::Hold(_)) = (taken, ask) {
-        mark_held(places, cost, windows);
+    let taken = charge_hard(places, ask, windows, &mut Reached::new());
+    if taken && ask.part() == Part::Held {
+        mark_held(places, ask, windows);
     }
     taken
 }
@@ -185,7 +217,7 @@ impl<A: Borrow<Meter>, M: Borrow<Measure>> Quick<A, M> {
     fn charge(&self, cost: &Cost, now: Timestamp) -> bool {
         match *cost.items.as_slice() {
             [(resource, amount)] if resource == self.resource() && amount != 0 => {
-                self.admit(now, amount, Part::Used).is_ok()
+                self.admit(self.when(now), amount, Part::Used).is_ok()
             }
             _ => false,
         }
@@ -209,15 +241,19 @@ impl<A: Borrow<Meter>, M: Borrow<Measure>> Place for Quick<A, M> {
     }
 
     #[inline]
-    fn glance(&self, now: Timestamp) -> State {
-        let Measure { layout, slice, .. } = self.measure.borrow();
-        self.meter.borrow().glance_as(*layout, slice.index(now))
+    fn when(&self, now: Timestamp) -> i64 {
+        self.measure.borrow().slice.index(now)
     }
 
     #[inline]
-    fn look_closer(&self, now: Timestamp) -> Option<State> {
+    fn glance(&self, number: i64) -> State {
+        self.meter.borrow().glance_as(self.measure.borrow().layout, number)
+    }
+
+    #[inline]
+    fn look_closer(&self, number: i64) -> Option<State> {
         let meter = self.meter.borrow();
-        meter.is_striped().then(|| meter.peek_at(&self.measure.borrow().slice, now))
+        meter.is_striped().then(|| meter.peek(number))
     }
 
     #[inline]
@@ -227,9 +263,9 @@ impl<A: Borrow<Meter>, M: Borrow<Measure>> Place for Quick<A, M> {
 
     #[allow(clippy::inline_always, reason = "as `Short::charge`")]
     #[inline(always)]
-    fn admit(&self, now: Timestamp, amount: u64, _: Part) -> Result<State, State> {
-        let Measure { layout, slice, gate, striping, .. } = self.measure.borrow();
-        self.meter.borrow().admit_quickly(*layout, slice.index(now), amount, *gate, *striping)
+    fn admit(&self, number: i64, amount: u64, _: Part) -> Result<State, State> {
+        let Measure { layout, gate, striping, .. } = self.measure.borrow();
+        self.meter.borrow().admit_quickly(*layout, number, amount, *gate, *striping)
     }
 
     fn undo(&self, window: i64, amount: u64, part: Part) {
