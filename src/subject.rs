@@ -138,6 +138,36 @@ impl From<&Subject> for Subject {
     }
 }
 
+/// A subject's text to compare with, in place when it is as short as most: `session:` and a UUID.
+#[derive(Debug)]
+pub(crate) enum Name {
+    Short { length: u8, bytes: [u8; SHORT_MAX] },
+    Long(Box<[u8]>),
+}
+
+const SHORT_MAX: usize = 46;
+
+impl Name {
+    pub(crate) fn new(text: &str) -> Self {
+        let mut bytes = [0; SHORT_MAX];
+        match (bytes.get_mut(..text.len()), u8::try_from(text.len())) {
+            (Some(place), Ok(length)) => {
+                place.copy_from_slice(text.as_bytes());
+                Self::Short { length, bytes }
+            }
+            _ => Self::Long(text.as_bytes().into()),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is(&self, text: &str) -> bool {
+        match self {
+            Self::Short { length, bytes } => bytes.get(..usize::from(*length)) == Some(text.as_bytes()),
+            Self::Long(bytes) => **bytes == *text.as_bytes(),
+        }
+    }
+}
+
 /// A text that is not a subject, with what is wrong about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

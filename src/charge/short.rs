@@ -7,21 +7,14 @@ use std::borrow::Borrow;
 
 use super::{Ask, Asked, Flights, Place, Reached, SEATS_INLINE, Seat, Windows, charge_hard, look, mark_held, unset};
 use crate::amount::{Cost, Resource};
-use crate::meter::{Alone, Gate, Layout, Meter, MeterRef, Part, Slice, State, Striping};
+use crate::meter::{Gate, Layout, Meter, MeterRef, Part, Slice, State, Striping};
 use crate::time::Timestamp;
 
 /// The short way to charge a scope.
 #[derive(Debug)]
 pub(crate) enum Short {
-    Single(Quick<Alone, Measure>),
-    Several(Box<Several>),
-}
-
-#[derive(Debug)]
-pub(crate) enum Several {
-    /// All of them were made alone: one of each subject, as where levels are stacked.
-    Alone(Box<[Quick<Alone, Measure>]>),
-    Mixed(Box<[Quick<MeterRef, Measure>]>),
+    Single(Quick<MeterRef, Measure>),
+    Several(Box<[Quick<MeterRef, Measure>]>),
 }
 
 /// A budget on the short way.
@@ -47,14 +40,12 @@ impl Short {
         if seats.len() > SEATS_INLINE {
             return None;
         }
-        let Some(alone) = places(seats, |seat| seat.meter.alone()) else {
-            let mixed = places(seats, |seat| Some(seat.meter.clone()))?;
-            return Some(Self::Several(Box::new(Several::Mixed(mixed.into()))));
-        };
-        match <[_; 1]>::try_from(alone) {
+        let place = |seat: &Seat| Some(Quick { meter: seat.meter.clone(), measure: Measure::of(seat)? });
+        let places = seats.iter().map(place).collect::<Option<Vec<_>>>()?;
+        match <[_; 1]>::try_from(places) {
             Ok([place]) => Some(Self::Single(place)),
             Err(places) if places.is_empty() => None,
-            Err(places) => Some(Self::Several(Box::new(Several::Alone(places.into())))),
+            Err(places) => Some(Self::Several(places.into())),
         }
     }
 
@@ -67,7 +58,7 @@ impl Short {
     pub(crate) fn charge(&self, cost: &Cost, now: Timestamp, flights: &Flights) -> bool {
         match self {
             Self::Single(place) => place.charge(cost, now),
-            Self::Several(several) => several.charge(cost, now, flights),
+            Self::Several(places) => charge_several(places, cost, now, flights),
         }
     }
 
@@ -77,25 +68,9 @@ impl Short {
     pub(crate) fn hold(&self, cost: &Cost, now: Timestamp, flights: &Flights) -> Option<Windows> {
         match self {
             Self::Single(place) => hold_all(std::slice::from_ref(place), cost, now, flights),
-            Self::Several(several) => match &**several {
-                Several::Alone(places) => hold_all(places, cost, now, flights),
-                Several::Mixed(places) => hold_all(places, cost, now, flights),
-            },
+            Self::Several(places) => hold_all(places, cost, now, flights),
         }
     }
-}
-
-impl Several {
-    fn charge(&self, cost: &Cost, now: Timestamp, flights: &Flights) -> bool {
-        match self {
-            Self::Alone(places) => charge_several(places, cost, now, flights),
-            Self::Mixed(places) => charge_several(places, cost, now, flights),
-        }
-    }
-}
-
-fn places<A>(seats: &[Seat], meter: impl Fn(&Seat) -> Option<A>) -> Option<Vec<Quick<A, Measure>>> {
-    seats.iter().map(|seat| Some(Quick { meter: meter(seat)?, measure: Measure::of(seat)? })).collect()
 }
 
 /// Charges budgets that were found for this call, in the policy's order; as [`Short::charge`].
@@ -212,9 +187,10 @@ impl Measure {
 }
 
 impl<A: Borrow<Meter>, M: Borrow<Measure>> Quick<A, M> {
+    /// As [`Short::charge`].
     #[allow(clippy::inline_always, reason = "as `Short::charge`")]
     #[inline(always)]
-    fn charge(&self, cost: &Cost, now: Timestamp) -> bool {
+    pub(crate) fn charge(&self, cost: &Cost, now: Timestamp) -> bool {
         match *cost.items.as_slice() {
             [(resource, amount)] if resource == self.resource() && amount != 0 => {
                 self.admit(self.when(now), amount, Part::Used).is_ok()

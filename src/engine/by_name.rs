@@ -2,7 +2,8 @@
 //!
 //! A scope resolves what the policy says of its subjects, and keeps it. What the policy says of a kind is the same for all its subjects,
 //! but for those that it names, and those that were given something while the engine runs. So it is resolved once for each kind, and a
-//! call looks up nothing but the subjects' budgets. Whatever is unusual takes the long way: a scope for the call.
+//! call looks up nothing but the subjects' budgets, and makes those that are missing. Whatever is unusual takes the long way: a scope for the
+//! call.
 
 use std::sync::Arc;
 
@@ -80,9 +81,10 @@ impl Kinds {
             && let Some([limit]) = self.usual(text.as_ref(), core)
         {
             // One budget: nothing to put in order, and nobody to wait for.
-            let charge =
-                |meter: &Meter| charge_found(&[Quick { meter, measure: &limit.measure }], cost, now, &core.flights);
-            return core.registry.with(text.as_ref(), limit.rule.0, charge).unwrap_or(false);
+            let charge = |meter: &Meter| Quick { meter, measure: &limit.measure }.charge(cost, now);
+            if let Some(is_charged) = core.registry.with(text.as_ref(), limit.rule.0, charge) {
+                return is_charged;
+            }
         }
         let mut found = SmallVec::<[(&Limit, &str, usize); SEATS_INLINE]>::new();
         let mut meters = SmallVec::<[MeterRef; SEATS_INLINE]>::new();
@@ -97,7 +99,11 @@ impl Kinds {
             }
             let first = meters.len();
             if !core.registry.find(text, limits.iter().map(|limit| limit.rule.0), &mut meters) {
-                return false;
+                let rules: SmallVec<[Rule; 4]> = limits.iter().map(|limit| limit.rule).collect();
+                let made = text.parse().ok().and_then(|subject| core.registry.budgets(&subject, &rules, now).ok());
+                let Some(made) = made else { return false };
+                meters.truncate(first);
+                meters.extend(made);
             }
             found.extend(limits.iter().enumerate().map(|(index, limit)| (limit, text, first + index)));
         }
@@ -127,7 +133,7 @@ impl Engine {
     /// [`Scope::try_charge`](crate::Scope::try_charge), without a handle to keep.
     ///
     /// For gateways, where each request names other subjects. It looks each of them up once, and makes a scope only when something is
-    /// unusual: a subject's first call, a limit of its own, a refusal. Whoever charges the same subjects often keeps a scope: that looks up
+    /// unusual: a limit of the subject's own, a refusal. Whoever charges the same subjects often keeps a scope: that looks up
     /// nothing.
     ///
     /// ```

@@ -39,7 +39,7 @@ use crate::time::{MICROS_PER_DAY, Timestamp};
 use crate::window::{Bounds, Window};
 use cold::Cold;
 use first_use::Opened;
-pub(crate) use meter_ref::{Alone, MeterRef};
+pub(crate) use meter_ref::{GROUP_MAX, Group, MeterRef};
 use mould::Kind;
 pub(crate) use mould::{Mould, Past};
 pub(crate) use rolling::Part;

@@ -4,9 +4,9 @@
 //! that a policy ever named. It is made when a scope first needs it and stays, whatever the policy says: usage survives a limit
 //! that is changed, or removed and put back.
 //!
-//! **Layout.** The budgets that a subject gets at once, nearly always all it ever has, stand side by side in one allocation, and who has one
-//! of them ([`MeterRef`]) has a share of all. What is the same for the budgets of a rule that are made in one window stands apart, once
-//! ([`Mould`]).
+//! **Layout.** The budgets that a subject gets at once, nearly always all it ever has, stand side by side behind its text in one allocation, and
+//! who has one of them ([`MeterRef`]) has a share of all. The map knows a subject by the hash of its text alone, so that a look-up reads the
+//! map's place and that allocation. What is the same for the budgets of a rule that are made in one window stands apart, once ([`Mould`]).
 //!
 //! **Eviction.** A subject goes when nobody could tell: nobody holds one of its budgets, and each is as if new ([`Meter::is_fresh`]).
 //! Both are decided under the lock of the subject's shard. Nobody else can get at a budget meanwhile: whoever wants one looks it up under that
@@ -19,6 +19,7 @@
 //! **Locks**, in this order: `sweeping`, a shard, `books`.
 
 use std::collections::VecDeque;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use ahash::RandomState;
@@ -27,7 +28,7 @@ use dashmap::mapref::entry::Entry;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use crate::meter::{Meter, MeterRef, Mould, Past};
+use crate::meter::{GROUP_MAX, Group, Meter, MeterRef, Mould, Past};
 use crate::subject::Subject;
 use crate::time::Timestamp;
 use crate::window::Window;
@@ -51,14 +52,42 @@ const EXAMINED_PER_SUBJECT: u64 = 32;
 /// The newest subjects, which a full registry examines first: most likely to be idle when all others are in use.
 const NEWEST: usize = 64;
 
-/// The budgets of an engine. The hasher is keyed with random numbers of the process: ids cannot be chosen to collide.
+/// The budgets of an engine.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    subjects: DashMap<Subject, Budgets, RandomState>,
+    /// By the hashes of the subjects' texts.
+    subjects: DashMap<u64, Budgets, BuildHasherDefault<Hashed>>,
+    /// Keyed with random numbers of the process: ids cannot be chosen to collide.
+    hasher: RandomState,
+    /// The bits of a hash that count, for tests of texts with one hash.
+    #[cfg(test)]
+    hash_mask: u64,
     books: Mutex<Books>,
     /// Held by who sweeps.
     sweeping: Mutex<()>,
     max: u64,
+}
+
+/// The hash of what is a hash.
+#[derive(Clone, Copy, Debug, Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    #[inline]
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// What is known about all subjects together.
@@ -85,47 +114,58 @@ struct Kept {
     mould: Option<(i64, Option<Past>, Arc<Mould>)>,
 }
 
-/// A subject's budgets: those that were made first, and those that were made later, for limits that came later.
+/// The budgets of the subjects whose texts have one hash: one subject, as good as always. Several are counted as one, and evicted together.
 #[derive(Debug)]
-struct Budgets {
-    first: Arc<[Meter]>,
-    later: Option<Box<Budgets>>,
+enum Budgets {
+    /// Those that it got at once, nearly always all it ever has.
+    Group(Arc<Group>),
+    Chain(Box<SmallVec<[Arc<Group>; 2]>>),
 }
 
 impl Budgets {
-    const fn new(first: Arc<[Meter]>) -> Self {
-        Self { first, later: None }
+    fn groups(&self) -> &[Arc<Group>] {
+        match self {
+            Self::Group(group) => std::slice::from_ref(group),
+            Self::Chain(groups) => groups,
+        }
     }
 
-    fn add(&mut self, meters: Arc<[Meter]>) {
-        let later = self.later.take();
-        self.later = Some(Box::new(Self { first: meters, later }));
+    fn groups_mut(&mut self) -> &mut [Arc<Group>] {
+        match self {
+            Self::Group(group) => std::slice::from_mut(group),
+            Self::Chain(groups) => groups,
+        }
+    }
+
+    fn add(&mut self, group: Arc<Group>) {
+        match self {
+            Self::Group(first) => *self = Self::Chain(Box::new([Arc::clone(first), group].into())),
+            Self::Chain(groups) => groups.push(group),
+        }
     }
 
     #[inline]
-    fn all(&self) -> impl Iterator<Item = &Arc<[Meter]>> {
-        std::iter::successors(Some(self), |budgets| budgets.later.as_deref()).map(|budgets| &budgets.first)
+    fn of(&self, subject: &str) -> impl Iterator<Item = &Arc<Group>> {
+        self.groups().iter().filter(move |group| group.is_of(subject))
     }
 
-    /// The budget for `rule`.
+    /// The subject's budget for `rule`.
     #[inline]
-    fn meter(&self, rule: u32) -> Option<&Meter> {
-        self.all().find_map(|meters| meters.iter().find(|meter| meter.number() == rule))
+    fn meter(&self, subject: &str, rule: u32) -> Option<&Meter> {
+        self.of(subject).find_map(|group| group.meters().iter().find(|meter| meter.number() == rule))
     }
 
     /// The same, to have.
     #[inline]
-    fn find(&self, rule: u32) -> Option<MeterRef> {
-        self.all().find_map(|meters| MeterRef::find(meters, |meter| meter.number() == rule))
+    fn find(&self, subject: &str, rule: u32) -> Option<MeterRef> {
+        self.of(subject).find_map(|group| MeterRef::find(group, |meter| meter.number() == rule))
     }
 
     /// All of them, if nobody has one.
     fn unshared(&mut self) -> Option<SmallVec<[&mut Meter; 4]>> {
         let mut all = SmallVec::new();
-        let mut next = Some(self);
-        while let Some(Self { first, later }) = next {
-            all.extend(Arc::get_mut(first)?);
-            next = later.as_deref_mut();
+        for group in self.groups_mut() {
+            all.extend(Group::unshared(group)?);
         }
         Some(all)
     }
@@ -149,11 +189,22 @@ impl Registry {
             rules: Vec::new(),
         };
         Self {
-            subjects: DashMap::with_hasher_and_shard_amount(RandomState::new(), SHARDS),
+            subjects: DashMap::with_hasher_and_shard_amount(BuildHasherDefault::default(), SHARDS),
+            hasher: RandomState::new(),
+            #[cfg(test)]
+            hash_mask: u64::MAX,
             books: Mutex::new(books),
             sweeping: Mutex::new(()),
             max,
         }
+    }
+
+    #[inline]
+    fn hash(&self, subject: &str) -> u64 {
+        let hash = self.hasher.hash_one(subject.as_bytes());
+        #[cfg(test)]
+        let hash = hash & self.hash_mask;
+        hash
     }
 
     /// The subject's budgets for `rules`, in their order. Those that do not exist are made, unused as of `now`.
@@ -182,7 +233,7 @@ impl Registry {
     /// not wait.
     #[inline]
     pub(crate) fn with<R>(&self, subject: &str, rule: u32, act: impl FnOnce(&Meter) -> R) -> Option<R> {
-        self.subjects.get(subject)?.meter(rule).map(act)
+        self.subjects.get(&self.hash(subject))?.meter(subject, rule).map(act)
     }
 
     /// Adds the budgets for `rules` of the subject with this text to `found`, in their order; false when it has not all of them.
@@ -193,10 +244,10 @@ impl Registry {
         rules: impl Iterator<Item = u32>,
         found: &mut impl Extend<MeterRef>,
     ) -> bool {
-        let Some(budgets) = self.subjects.get(subject) else { return false };
+        let Some(budgets) = self.subjects.get(&self.hash(subject)) else { return false };
         let mut has_all = true;
         found.extend(rules.map_while(|rule| {
-            let meter = budgets.find(rule);
+            let meter = budgets.find(subject, rule);
             has_all &= meter.is_some();
             meter
         }));
@@ -216,16 +267,15 @@ impl Registry {
 
     /// Makes those budgets of the subject that are missing, and says whether a sweep is due; `None` when the subject is new and there is no room.
     fn make(&self, subject: &Subject, rules: &[Rule], now: Timestamp) -> Option<(Meters, bool)> {
-        let entry = self.subjects.entry(subject.clone());
+        let text = subject.as_str();
+        let entry = self.subjects.entry(self.hash(text));
         let mut books = self.books.lock();
         let budgets = match entry {
             Entry::Occupied(place) => {
                 let mut budgets = place.into_ref();
-                let missing = rules.iter().filter(|(rule, _)| budgets.meter(*rule).is_none());
+                let missing = rules.iter().filter(|(rule, _)| budgets.meter(text, *rule).is_none());
                 let missing: SmallVec<[Rule; 4]> = missing.copied().collect();
-                if !missing.is_empty() {
-                    budgets.add(books.unused(&missing, now));
-                }
+                missing.chunks(GROUP_MAX).for_each(|rules| budgets.add(books.unused(text, rules, now)));
                 budgets
             }
             Entry::Vacant(place) => {
@@ -234,10 +284,13 @@ impl Registry {
                     return None;
                 }
                 books.add(subject);
-                place.insert(Budgets::new(books.unused(rules, now)))
+                let mut groups = rules.chunks(GROUP_MAX).map(|rules| books.unused(text, rules, now));
+                let mut budgets = place.insert(Budgets::Group(groups.next()?));
+                groups.for_each(|group| budgets.add(group));
+                budgets
             }
         };
-        let meters = rules.iter().filter_map(|(rule, _)| budgets.find(*rule)).collect();
+        let meters = rules.iter().filter_map(|(rule, _)| budgets.find(text, *rule)).collect();
         Some((meters, books.subjects >= books.sweep_at))
     }
 
@@ -258,7 +311,9 @@ impl Registry {
         };
         let numbers = self.books.lock().numbers(now);
         let is_idle = |budgets: &mut Budgets| self.evict_if_idle(budgets, &numbers);
-        let gone = |subject: &Subject| self.subjects.remove_if_mut(subject, |_, budgets| is_idle(budgets)).is_some();
+        let gone = |subject: &Subject| {
+            self.subjects.remove_if_mut(&self.hash(subject.as_str()), |_, budgets| is_idle(budgets)).is_some()
+        };
         let (evicted, mut in_use): (VecDeque<_>, VecDeque<_>) = newest.into_iter().partition(gone);
         // They are looked at again the next time, before any that came meanwhile are too many.
         let mut books = self.books.lock();
@@ -311,9 +366,9 @@ impl Books {
         self.newest.push_back(subject.clone());
     }
 
-    /// Unused budgets for `rules`.
-    fn unused(&mut self, rules: &[Rule], now: Timestamp) -> Arc<[Meter]> {
-        rules.iter().map(|&(rule, window)| Meter::of(&self.mould(rule, window, now), rule)).collect()
+    /// Unused budgets of `subject` for `rules`.
+    fn unused(&mut self, subject: &str, rules: &[Rule], now: Timestamp) -> Arc<Group> {
+        Group::of(subject, rules, |&(rule, window)| Meter::of(&self.mould(rule, window, now), rule))
     }
 
     fn mould(&mut self, rule: u32, window: Window, now: Timestamp) -> Arc<Mould> {

@@ -52,10 +52,46 @@ fn budgets_that_a_subject_gets_later_stand_by_its_first_ones_and_go_with_them() 
     assert_eq!([registry.sweep(at(101)), registry.sweep(at(102))], [0, 1]);
 }
 
+#[test]
+fn texts_with_one_hash_are_subjects_of_their_own() {
+    let registry = Registry { hash_mask: 0, ..Registry::new(10) };
+    let meters: Vec<_> =
+        (0..3).map(|number| registry.budgets(&subject(number), &RULES, at(100)).unwrap().remove(0)).collect();
+    for (amount, meter) in (1..).zip(&meters) {
+        meter.admit(100, amount, Gate::Open).unwrap();
+    }
+    for (number, amount) in (0..3).zip(1..) {
+        assert_eq!(registry.with(subject(number).as_str(), 0, |meter| meter.peek(100).amount), Some(amount));
+        assert!(registry.budgets(&subject(number), &RULES, at(100)).unwrap()[0].is(&meters[number]));
+    }
+    assert_eq!(registry.with(subject(3).as_str(), 0, |_| ()), None);
+    let [.., last] = &*meters else { unreachable!() };
+    let last = last.clone();
+    drop(meters);
+    assert_eq!(registry.sweep(at(102)), 0, "one of them is in use");
+    drop(last);
+    assert_eq!((registry.sweep(at(102)), registry.subjects()), (1, 0));
+}
+
+#[test]
+fn a_subject_of_many_limits_and_one_of_a_long_name_are_found_whole() {
+    let registry = Registry::new(10);
+    let rules: Vec<Rule> = (0..20).map(|rule| (rule, Window::Minute)).collect();
+    for length in [1, 40, 41, 42, 256] {
+        let subject = Subject::new("user", &"x".repeat(length)).unwrap();
+        let meters = registry.budgets(&subject, &rules, at(100)).unwrap();
+        assert_eq!(meters.iter().map(|meter| meter.number()).collect::<Vec<_>>(), (0..20).collect::<Vec<_>>());
+        let again = registry.budgets(&subject, &rules, at(100)).unwrap();
+        assert!(meters.iter().zip(&again).all(|(meter, again)| meter.is(again)), "{length}");
+    }
+    assert_eq!(registry.subjects(), 5);
+    assert_eq!(registry.sweep(at(102)), 5);
+}
+
 /// What a million subjects take hangs on it: see `docs/internals/registry.md`.
 #[test]
 fn budgets_are_small_and_those_made_alike_share_what_they_can() {
-    assert_eq!((size_of::<Meter>(), size_of::<(Subject, Budgets)>()), (40, 40));
+    assert_eq!((size_of::<Meter>(), size_of::<Group<[Meter; 1]>>(), size_of::<(u64, Budgets)>()), (40, 88, 24));
     let registry = Registry::new(10);
     for number in 0..4 {
         pass(&registry, number, 100, 1).unwrap();
@@ -168,7 +204,7 @@ fn crafted_ids_fall_on_all_shards_evenly() {
     let mut by_shard = [0_usize; SHARDS];
     for _ in 0..IDS {
         // As the map does: the top seven bits mark places in a shard, the next ones pick it.
-        let hash = registry.subjects.hash_usize(&crafted.next().unwrap());
+        let hash = registry.subjects.hash_usize(&registry.hash(crafted.next().unwrap().as_str()));
         by_shard[(hash << 7) >> (usize::BITS as usize - SHARDS.ilog2() as usize)] += 1;
     }
     let used = by_shard.iter().filter(|ids| **ids > 0).count();

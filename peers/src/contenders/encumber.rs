@@ -36,6 +36,9 @@ pub(super) fn specs() -> Vec<Spec> {
             })
         }),
         spec(names::BY_KEY, &[Keys1k, Keys1m, Memory], |plan| plan.seats(|| ByKey::new(plan.max, 1))),
+        spec("encumber, by name, clock read per call", &[Keys1k, Keys1m], |plan| {
+            plan.seats(|| ByKey::on(Clock::system(), plan.max, 1))
+        }),
         spec(names::SCOPE, &[Keys1k, Keys1m], |plan| plan.seats(|| Ok(ScopeByKey(ByKey::new(plan.max, 1)?)))),
         spec(names::SCOPE, &[SettleKeys], |plan| plan.seats(|| Ok(SettlingByKey(ByKey::new(plan.max, 1)?)))),
         spec("encumber, scopes kept in a dashmap", &[Keys1k, Keys1m, Memory], |plan| {
@@ -127,7 +130,11 @@ struct ByKey {
 
 impl ByKey {
     fn new(max: u64, limits: usize) -> Result<Self> {
-        let engine = engine(ticking()?, max, &["agent"; 3][..limits], Window::Day)?;
+        Self::on(ticking()?, max, limits)
+    }
+
+    fn on(clock: Clock, max: u64, limits: usize) -> Result<Self> {
+        let engine = engine(clock, max, &["agent"; 3][..limits], Window::Day)?;
         let tokens = engine.resource("tokens")?;
         Ok(Self { engine, tokens })
     }

@@ -3,6 +3,7 @@
 mod budget_context;
 mod encumber;
 mod governor;
+mod layouts;
 mod leaky_bucket;
 mod limitador;
 mod llm_budget;
@@ -34,6 +35,7 @@ pub(crate) mod peer {
 pub(crate) fn all() -> Vec<Spec> {
     [
         yardsticks::specs(),
+        layouts::specs(),
         encumber::specs(),
         governor::specs(),
         quota::specs(),

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use anyhow::Result;
 use dashmap::DashMap;
@@ -35,6 +36,10 @@ pub(super) fn specs() -> Vec<Spec> {
         }),
         Spec::new(names::DASHMAP, "dashmap", &[Keys1k, Keys1m, Group::Memory], |plan| {
             plan.seats(|| Ok(Mapped::<ahash::RandomState>(Arc::default())))
+        })
+        .limiting(Limits::Nothing),
+        Spec::new("dashmap get + fetch_add, clock read per call", "dashmap", &[Keys1k, Keys1m], |plan| {
+            plan.seats(|| Ok(Clocked(Mapped::<ahash::RandomState>(Arc::default()))))
         })
         .limiting(Limits::Nothing),
         Spec::new("dashmap (SipHash) get + fetch_add", "dashmap", &[Keys1k, Keys1m], |plan| {
@@ -138,6 +143,18 @@ impl<S: std::hash::BuildHasher + Clone + Send + Sync> Contender for Mapped<S> {
             self.0.entry(key.to_owned()).or_default().fetch_add(amount, Ordering::AcqRel);
         }
         true
+    }
+}
+
+/// A reading of the clock waits for the loads before it, so that nothing of a call is done while the call before waits for memory.
+#[derive(Clone)]
+struct Clocked<C>(C);
+
+impl<C: Contender> Contender for Clocked<C> {
+    #[inline]
+    fn ask(&mut self, key: &str, amount: u64) -> bool {
+        black_box(SystemTime::now());
+        self.0.ask(key, amount)
     }
 }
 

@@ -31,6 +31,7 @@ impl Rig {
     /// Adds one to both words.
     fn attempt(&self) {
         let _flight = self.flights.begin();
+        // Relaxed: the announcement orders it.
         let [first, second] = self.quietly.each_ref().map(|word| word.load(Ordering::Relaxed));
         assert_eq!(first, second, "what was done in a moment is done");
         for word in &self.words {
@@ -59,6 +60,7 @@ fn loom_who_has_the_moment_sees_attempts_of_a_stripe_with_one_owner_whole() {
             let _quiet = rig.flights.exclusive();
             let [first, second] = rig.read();
             assert_eq!(first, second);
+            // Relaxed: the end of the moment orders it.
             rig.quietly.iter().for_each(|word| word.store(first + 1, Ordering::Relaxed));
         }
         owner.join().unwrap();
