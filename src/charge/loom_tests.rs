@@ -66,6 +66,39 @@ fn loom_undo_of_a_two_budget_charge_against_a_fitting_single_one() {
     });
 }
 
+/// Tries the short way first, as scopes do.
+fn charge_shortly(rig: &Rig, amount: u64) -> bool {
+    let seats = rig.both();
+    let [shared, other] = seats.each_ref().map(|seat| Measure::of(seat).unwrap());
+    let places = [Quick { meter: &*rig.shared, measure: &shared }, Quick { meter: &*rig.other, measure: &other }];
+    charge_found(&places, &TOKENS.of(amount), Timestamp::UNIX_EPOCH, &rig.ground.flights) || rig.charge(&seats, amount)
+}
+
+/// The same on the short way, which swaps what its look saw.
+#[test]
+fn loom_undo_of_a_charge_on_the_short_way() {
+    check(2, |rig| {
+        let pair = beside(rig, |rig| charge_shortly(rig, 6));
+        let taker = beside(rig, |rig| rig.charge(&[seat(&rig.other, 10)], 5));
+        let single = rig.charge(&[seat(&rig.shared, 10)], 5);
+        let (pair, taker) = (pair.join().unwrap(), taker.join().unwrap());
+        assert!(pair ^ taker, "the other budget has room for one of them");
+        assert!(single ^ pair, "the shared budget: refused only because the pair went through");
+        assert_eq!(rig.shared.peek(0).amount, if pair { 6 } else { 5 });
+        assert_eq!(rig.other.peek(0).amount, if pair { 6 } else { 5 });
+    });
+}
+
+/// Both fit: neither's swap may undo the other's.
+#[test]
+fn loom_two_charges_on_the_short_way_that_fit() {
+    check(4, |rig| {
+        let other = beside(rig, |rig| charge_shortly(rig, 4));
+        assert!(charge_shortly(rig, 5) && other.join().unwrap());
+        assert_eq!((rig.shared.peek(0).amount, rig.other.peek(0).amount), (9, 9));
+    });
+}
+
 /// Two pairs that name the budgets in one order: one of them goes through.
 #[test]
 fn loom_two_pairs_for_one_place() {

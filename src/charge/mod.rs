@@ -148,20 +148,17 @@ trait Place {
     /// Whether operations on it alone have to be announced.
     fn has_several_words(&self) -> bool;
 
-    /// What it goes by for an operation at `now`, of which others here say `when`: the microsecond, or the number of the window.
-    fn when(&self, now: Timestamp) -> i64;
+    /// What an operation at `now` would see, or more: room that stripes hold counts as charged.
+    fn glance(&self, now: Timestamp) -> (State, Glance);
 
-    /// What an operation would see, or more: room that stripes hold counts as charged.
-    fn glance(&self, when: i64) -> State;
-
-    /// What an operation would see, where a glance may say more.
-    fn look_closer(&self, when: i64) -> Option<State>;
+    /// What an operation at `now` would see, where a glance may say more.
+    fn look_closer(&self, now: Timestamp) -> Option<State>;
 
     /// What an admission in window number `window` may do.
     fn gate_in(&self, window: i64) -> Gate;
 
-    /// Charges `amount` if it fits, to be used or held.
-    fn admit(&self, when: i64, amount: u64, part: Part) -> Result<State, State>;
+    /// Charges `amount` if it fits, to be used or held, at the time of the glance.
+    fn admit(&self, glance: Glance, amount: u64, part: Part) -> Result<State, State>;
 
     /// Takes back what was charged in `window`.
     fn undo(&self, window: i64, amount: u64, part: Part);
@@ -171,6 +168,15 @@ trait Place {
 
     /// The least charged amount that is worth telling.
     fn mark(&self) -> u64;
+}
+
+/// What charging a place may go by after a glance at it.
+#[derive(Clone, Copy, Default)]
+struct Glance {
+    /// When, as the place goes by it: the microsecond, or the number of the window.
+    when: i64,
+    /// The word that was seen, or [`NO_WORD`](crate::meter::NO_WORD) where there is more to it.
+    word: u64,
 }
 
 /// Marks the budgets of a scope whose charges may be undone: those that can refuse, when there are several.
@@ -222,12 +228,12 @@ fn attempt(
     now: Timestamp,
     windows: &mut Windows,
 ) -> Option<Passed> {
-    *windows = unset(seats.len());
-    let seen = look(seats, ask, now, windows)?;
+    let mut glances = SmallVec::<[_; SEATS_INLINE]>::from_elem(Glance::default(), seats.len());
+    let seen = look(seats, ask, now, &mut glances)?;
     // Announced until all is done: who looks at several words, or at what is held, sees all of it or nothing.
     let flight = seen.is_announced(ask).then(|| grounds.flights().begin());
     let mut reached = Reached::new();
-    let passed = take(seats, seen, ask, now, windows, &mut reached)?;
+    let passed = take(seats, (seen, &glances), ask, now, windows, &mut reached)?;
     drop(flight);
     tell_reached(seats, grounds, ask, now, windows, reached);
     Some(passed)
@@ -263,21 +269,22 @@ impl Seen {
     }
 }
 
-/// Whether everything fits as it stands. Leaves in `whens` when each seat is asked, as it goes by it.
+/// Whether everything fits as it stands. Leaves a glance at each seat that can refuse in `glances`.
 #[allow(clippy::inline_always, reason = "measured: as `charge_hard`")]
 #[inline(always)]
-fn look<P: Place>(seats: &[P], ask: impl Asked, now: Timestamp, whens: &mut Windows) -> Option<Seen> {
+fn look<P: Place>(seats: &[P], ask: impl Asked, now: Timestamp, glances: &mut [Glance]) -> Option<Seen> {
     let mut seen = Seen { hard: 0, asked: 0, several_words: false };
-    for (seat, when) in seats.iter().zip(&mut **whens) {
+    for (seat, place) in seats.iter().zip(glances) {
         let Some(amount) = ask.of(seat.resource()) else { continue };
         seen.asked += 1;
         seen.several_words |= seat.has_several_words();
         if seat.is_hard() {
-            *when = seat.when(now);
             let fits = |state: State| rule::fits(state, amount, seat.gate_in(state.window));
-            if !fits(seat.glance(*when)) && !seat.look_closer(*when).is_some_and(fits) {
+            let (state, glance) = seat.glance(now);
+            if !fits(state) && !seat.look_closer(now).is_some_and(fits) {
                 return None;
             }
+            *place = glance;
             seen.hard += 1;
         }
     }
@@ -288,14 +295,15 @@ fn look<P: Place>(seats: &[P], ask: impl Asked, now: Timestamp, whens: &mut Wind
 #[inline]
 fn take(
     seats: &[Seat],
-    Seen { hard, .. }: Seen,
+    (Seen { hard, .. }, glances): (Seen, &[Glance]),
     ask: Ask<'_>,
     now: Timestamp,
     windows: &mut Windows,
     reached: &mut Reached,
 ) -> Option<Passed> {
+    *windows = unset(seats.len());
     // With one hard seat nothing can need an undo: it comes first, and the others never refuse.
-    if hard > 0 && !charge_hard(seats, ask, windows, reached) {
+    if hard > 0 && !charge_hard(seats, glances, ask, windows, |index, charged| reached.push((index, charged))) {
         return None;
     }
     let mut passed = Passed::default();
@@ -308,20 +316,26 @@ fn take(
     Some(passed)
 }
 
-/// Charges the hard seats in order, at the times that [`look`] has left in `windows`, and leaves their windows there; undoes all and says false
-/// when one has no room.
+/// Charges the hard seats in order, after a [`look`], and leaves their windows in `windows`; undoes all and says false when one has no room. Tells
+/// `reach` which of them has charged how much that is worth telling.
 #[allow(clippy::inline_always, reason = "measured: each way to charge is one function this way")]
 #[inline(always)]
-fn charge_hard<P: Place>(seats: &[P], ask: impl Asked, windows: &mut Windows, reached: &mut Reached) -> bool {
-    for (index, (seat, window)) in seats.iter().zip(&mut **windows).enumerate() {
+fn charge_hard<P: Place>(
+    seats: &[P],
+    glances: &[Glance],
+    ask: impl Asked,
+    windows: &mut [i64],
+    mut reach: impl FnMut(usize, u64),
+) -> bool {
+    for (index, ((seat, glance), window)) in seats.iter().zip(glances).zip(&mut *windows).enumerate() {
         if let (true, Some(amount)) = (seat.is_hard(), ask.of(seat.resource())) {
-            let Ok(state) = seat.admit(*window, amount, ask.part()) else {
+            let Ok(state) = seat.admit(*glance, amount, ask.part()) else {
                 undo(&seats[..index], ask, windows);
                 return false;
             };
             *window = state.window;
             if state.amount >= seat.mark() {
-                reached.push((index, state.amount));
+                reach(index, state.amount);
             }
         }
     }
@@ -329,7 +343,7 @@ fn charge_hard<P: Place>(seats: &[P], ask: impl Asked, windows: &mut Windows, re
 }
 
 #[cold]
-fn undo<P: Place>(charged: &[P], ask: impl Asked, windows: &Windows) {
+fn undo<P: Place>(charged: &[P], ask: impl Asked, windows: &[i64]) {
     for (seat, &window) in charged.iter().zip(windows) {
         if let (true, Some(amount @ 1..)) = (seat.is_hard(), ask.of(seat.resource())) {
             seat.undo(window, amount, ask.part());
@@ -365,7 +379,7 @@ fn charge_rest(
 
 /// Marks what is held in each seat, for reports.
 #[inline]
-fn mark_held<P: Place>(seats: &[P], ask: impl Asked, windows: &Windows) {
+fn mark_held<P: Place>(seats: &[P], ask: impl Asked, windows: &[i64]) {
     for (seat, &window) in seats.iter().zip(windows) {
         if let Some(amount @ 1..) = ask.of(seat.resource()) {
             seat.hold(window, amount);

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::flights::{Exclusive, Flight, Flights};
 use super::tell::Reached;
-use super::{Ask, Asked, Grounds, Passed, Seat, Windows, count, look, room, take, tell_reached, unset};
+use super::{Ask, Asked, Glance, Grounds, Passed, SEATS_INLINE, Seat, Windows, count, look, room, take, tell_reached};
 use crate::amount::{Cap, Cost, Resource};
 use crate::meter::Part;
 use crate::time::Timestamp;
@@ -42,8 +42,9 @@ pub(crate) fn charge_in(
         // It may be taken back though it is the only one that can refuse.
         seat.meter.join();
     }
-    *windows = unset(seats.len());
-    take(seats, look(seats, ask, now, windows)?, ask, now, windows, reached)
+    let mut glances = SmallVec::<[_; SEATS_INLINE]>::from_elem(Glance::default(), seats.len());
+    let seen = look(seats, ask, now, &mut glances)?;
+    take(seats, (seen, &glances), ask, now, windows, reached)
 }
 
 /// Takes back what [`charge_in`] charged.

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::Place;
+use super::{Glance, Place};
 use crate::amount::{Cap, Resource, Unit};
 use crate::grants::raised;
-use crate::meter::{Gate, MeterRef, Part, Slice, State, Striping};
+use crate::meter::{Gate, MeterRef, NO_WORD, Part, Slice, State, Striping};
 use crate::policy::{Enforcement, Warn};
 use crate::subject::Subject;
 use crate::time::Timestamp;
@@ -165,18 +165,13 @@ impl Place for Seat {
     }
 
     #[inline]
-    fn when(&self, now: Timestamp) -> i64 {
-        now.as_micros()
+    fn glance(&self, now: Timestamp) -> (State, Glance) {
+        (self.meter.glance_at(&self.slice, now), Glance { when: now.as_micros(), word: NO_WORD })
     }
 
     #[inline]
-    fn glance(&self, when: i64) -> State {
-        self.meter.glance_at(&self.slice, Timestamp::from_micros(when))
-    }
-
-    #[inline]
-    fn look_closer(&self, when: i64) -> Option<State> {
-        self.meter.is_striped().then(|| self.peek(Timestamp::from_micros(when)))
+    fn look_closer(&self, now: Timestamp) -> Option<State> {
+        self.meter.is_striped().then(|| self.peek(now))
     }
 
     #[inline]
@@ -188,8 +183,8 @@ impl Place for Seat {
     }
 
     #[inline]
-    fn admit(&self, when: i64, amount: u64, part: Part) -> Result<State, State> {
-        let now = Timestamp::from_micros(when);
+    fn admit(&self, glance: Glance, amount: u64, part: Part) -> Result<State, State> {
+        let now = Timestamp::from_micros(glance.when);
         if self.topped.is_none() {
             return self.meter.admit_at(&self.slice, now, amount, self.gate, part);
         }

@@ -5,7 +5,7 @@
 
 use std::borrow::Borrow;
 
-use super::{Ask, Asked, Flights, Place, Reached, SEATS_INLINE, Seat, Windows, charge_hard, look, mark_held, unset};
+use super::{Ask, Asked, Flights, Glance, Place, SEATS_INLINE, Seat, Windows, charge_hard, look, mark_held, unset};
 use crate::amount::{Cost, Resource};
 use crate::meter::{Gate, Layout, Meter, MeterRef, Part, Slice, State, Striping};
 use crate::time::Timestamp;
@@ -78,7 +78,6 @@ pub(crate) fn charge_found(places: &[Quick<&Meter, &Measure>], cost: &Cost, now:
     match places {
         [] => false,
         [place] => place.charge(cost, now),
-        places if places.len() > SEATS_INLINE => false,
         places => {
             // As `join` does when a scope is resolved.
             for place in places.iter().filter(|place| !place.meter.may_overstate()) {
@@ -97,7 +96,7 @@ fn charge_several<A: Borrow<Meter>, M: Borrow<Measure>>(
     now: Timestamp,
     flights: &Flights,
 ) -> bool {
-    take_short(places, Ask::Charge(cost), cost, (now, flights), &mut unset(places.len()))
+    take_short(places, Ask::Charge(cost), cost, (now, flights), &mut [0; SEATS_INLINE])
 }
 
 /// As [`Short::hold`].
@@ -141,8 +140,11 @@ fn take_short<A: Borrow<Meter>, M: Borrow<Measure>>(
     ask: Ask<'_>,
     cost: &Cost,
     at: (Timestamp, &Flights),
-    windows: &mut Windows,
+    windows: &mut [i64],
 ) -> bool {
+    if places.len() > SEATS_INLINE {
+        return false;
+    }
     if let [(resource, amount @ 1..)] = *cost.items.as_slice()
         && places.iter().all(|place| place.resource() == resource)
     {
@@ -158,11 +160,12 @@ fn take_asked<A: Borrow<Meter>, M: Borrow<Measure>>(
     places: &[Quick<A, M>],
     ask: impl Asked,
     (now, flights): (Timestamp, &Flights),
-    windows: &mut Windows,
+    windows: &mut [i64],
 ) -> bool {
-    let Some(seen) = look(places, ask, now, windows) else { return false };
+    let glances = &mut [Glance::default(); SEATS_INLINE];
+    let Some(seen) = look(places, ask, now, glances) else { return false };
     let _flight = seen.is_announced(ask).then(|| flights.begin());
-    let taken = charge_hard(places, ask, windows, &mut Reached::new());
+    let taken = charge_hard(places, glances, ask, windows, |_, _| {});
     if taken && ask.part() == Part::Held {
         mark_held(places, ask, windows);
     }
@@ -193,10 +196,24 @@ impl<A: Borrow<Meter>, M: Borrow<Measure>> Quick<A, M> {
     pub(crate) fn charge(&self, cost: &Cost, now: Timestamp) -> bool {
         match *cost.items.as_slice() {
             [(resource, amount)] if resource == self.resource() && amount != 0 => {
-                self.admit(self.when(now), amount, Part::Used).is_ok()
+                self.admit_in(self.measure.borrow().slice.index(now), amount).is_ok()
             }
             _ => false,
         }
+    }
+
+    /// Charges `amount` in window `number`, if it fits.
+    #[allow(clippy::inline_always, reason = "as `Short::charge`")]
+    #[inline(always)]
+    fn admit_in(&self, number: i64, amount: u64) -> Result<State, State> {
+        let Measure { layout, gate, striping, .. } = self.measure.borrow();
+        self.meter.borrow().admit_quickly(*layout, number, amount, *gate, *striping)
+    }
+
+    /// The same where what was seen has changed, or does not say enough.
+    #[inline(never)]
+    fn admit_anew(&self, number: i64, amount: u64) -> Result<State, State> {
+        self.admit_in(number, amount)
     }
 }
 
@@ -217,19 +234,17 @@ impl<A: Borrow<Meter>, M: Borrow<Measure>> Place for Quick<A, M> {
     }
 
     #[inline]
-    fn when(&self, now: Timestamp) -> i64 {
-        self.measure.borrow().slice.index(now)
+    fn glance(&self, now: Timestamp) -> (State, Glance) {
+        let Measure { layout, slice, .. } = self.measure.borrow();
+        let when = slice.index(now);
+        let (state, word) = self.meter.borrow().glance_as(*layout, when);
+        (state, Glance { when, word })
     }
 
     #[inline]
-    fn glance(&self, number: i64) -> State {
-        self.meter.borrow().glance_as(self.measure.borrow().layout, number)
-    }
-
-    #[inline]
-    fn look_closer(&self, number: i64) -> Option<State> {
+    fn look_closer(&self, now: Timestamp) -> Option<State> {
         let meter = self.meter.borrow();
-        meter.is_striped().then(|| meter.peek(number))
+        meter.is_striped().then(|| meter.peek_at(&self.measure.borrow().slice, now))
     }
 
     #[inline]
@@ -239,9 +254,12 @@ impl<A: Borrow<Meter>, M: Borrow<Measure>> Place for Quick<A, M> {
 
     #[allow(clippy::inline_always, reason = "as `Short::charge`")]
     #[inline(always)]
-    fn admit(&self, number: i64, amount: u64, _: Part) -> Result<State, State> {
-        let Measure { layout, gate, striping, .. } = self.measure.borrow();
-        self.meter.borrow().admit_quickly(*layout, number, amount, *gate, *striping)
+    fn admit(&self, Glance { when, word }: Glance, amount: u64, _: Part) -> Result<State, State> {
+        let Measure { layout, striping, .. } = self.measure.borrow();
+        match self.meter.borrow().admit_seen(*layout, (when, word), amount, *striping) {
+            Some(state) => Ok(state),
+            None => self.admit_anew(when, amount),
+        }
     }
 
     fn undo(&self, window: i64, amount: u64, part: Part) {

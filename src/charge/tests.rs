@@ -60,8 +60,8 @@ fn an_undo_leaves_its_mark_for_those_who_look() {
     // The second budget fills up between the look and the charge.
     rig.seats[1].meter.admit(window, 8, Gate::Open).unwrap();
     let (cost, now) = (TOKENS.of(5), rig.ground.manual.now());
-    let mut whens = Windows::from_elem(now.as_micros(), 2);
-    assert!(!charge_hard(&rig.seats, Ask::Charge(&cost), &mut whens, &mut Reached::new()));
+    let glances: Vec<_> = rig.seats.iter().map(|seat| seat.glance(now).1).collect();
+    assert!(!charge_hard(&rig.seats, &glances, Ask::Charge(&cost), &mut unset(2), |_, _| {}));
     assert_eq!(rig.charged(), [0, 8]);
     assert_eq!([rig.seats[0].meter.taken_back(), rig.seats[1].meter.taken_back()], [1, 0]);
 }

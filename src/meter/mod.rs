@@ -49,6 +49,9 @@ pub(crate) use slice::Slice;
 pub use striped::Striping;
 pub(crate) use word::{Layout, State};
 
+/// No word that an admission may go by: a saturated one has no room.
+pub(crate) const NO_WORD: u64 = u64::MAX;
+
 const MICROS_PER_YEAR: i64 = 365 * MICROS_PER_DAY;
 
 /// A budget's counters.
@@ -222,14 +225,18 @@ impl Meter {
     /// The same, but that room which stripes hold counts as charged.
     #[inline]
     pub(crate) fn glance(&self, now: i64) -> State {
-        self.glance_as(self.layout(), now)
+        let (state, _) = self.glance_as(self.layout(), now);
+        state
     }
 
-    /// [`Meter::glance`] for callers that have the meter's layout at hand.
+    /// [`Meter::glance`] for callers that have the meter's layout at hand; and the word, if it is of window `now` and stands for all there is.
     #[inline]
-    pub(crate) fn glance_as(&self, layout: Layout, now: i64) -> State {
+    pub(crate) fn glance_as(&self, layout: Layout, now: i64) -> (State, u64) {
         // Pairs with the release half of the swap in `transition`: who reads a count also sees what its writer did before.
-        rule::effective(layout.unpack(self.word.load(Ordering::Acquire), now), now)
+        let word = self.word.load(Ordering::Acquire);
+        let state = layout.unpack(word, now);
+        let is_all = state.window == now && !self.is_striped();
+        (rule::effective(state, now), if is_all { word } else { NO_WORD })
     }
 
     /// The state as it stands, its window found near `now`.
@@ -643,8 +650,7 @@ fn transition<E>(
         if next == current {
             return Ok((before, after));
         }
-        // Acquire: what earlier writers of the word did is seen. Release: pairs with the loads of this word, here and in `peek`.
-        match word.compare_exchange_weak(current, next, Ordering::AcqRel, Ordering::Acquire) {
+        match swap(word, current, next) {
             Ok(_) => return Ok((before, after)),
             Err(seen) => {
                 current = seen;
@@ -652,6 +658,14 @@ fn transition<E>(
             }
         }
     }
+}
+
+/// Swaps `next` in if `current` still is there, nearly always; otherwise says what is.
+#[allow(clippy::inline_always, reason = "as `transition`")]
+#[inline(always)]
+fn swap(word: &AtomicU64, current: u64, next: u64) -> Result<u64, u64> {
+    // Acquire: what earlier writers of the word did is seen. Release: pairs with the loads of this word, here and in `peek`.
+    word.compare_exchange_weak(current, next, Ordering::AcqRel, Ordering::Acquire)
 }
 
 /// The first look at a word that may be swapped next.

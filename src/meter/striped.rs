@@ -3,7 +3,7 @@
 use super::rule::{self, Gate};
 use super::stripes::{Calm, Share, Stripes};
 use super::word::{Layout, State};
-use super::{Meter, transition};
+use super::{Meter, NO_WORD, swap, transition};
 use crate::sync::Ordering;
 
 /// When threads that charge one budget take shares of its room for themselves (*stripes*), so that they do not wait for each other.
@@ -55,6 +55,29 @@ impl Meter {
             self.note_lost(striping, tries.saturating_sub(1));
         }
         Ok(self.raised(before, after))
+    }
+
+    /// The same after a glance at window `now` that found `amount` to fit: if the word is still the one that was seen, what was decided on it holds.
+    /// `None` when it is another one, or does not say enough.
+    #[allow(clippy::inline_always, reason = "as `admit_quickly`")]
+    #[inline(always)]
+    pub(crate) fn admit_seen(
+        &self,
+        layout: Layout,
+        (now, seen): (i64, u64),
+        amount: u64,
+        striping: Striping,
+    ) -> Option<State> {
+        if seen == NO_WORD || striping == Striping::Always {
+            return None;
+        }
+        // Within its window the amount is the low end of the word, and has room for what fits.
+        let next = seen + amount;
+        if swap(&self.word, seen, next).is_err() {
+            self.note_lost(striping, 1);
+            return None;
+        }
+        Some(self.reined_in(State { window: now, amount: next & layout.saturated() }))
     }
 
     /// What stripes hold may have been in the way.
