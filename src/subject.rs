@@ -139,7 +139,6 @@ impl From<&Subject> for Subject {
 }
 
 /// A subject's text to compare with, in place when it is as short as most: `session:` and a UUID.
-#[derive(Debug)]
 pub(crate) enum Name {
     Short { length: u8, bytes: [u8; SHORT_MAX] },
     Long(Box<[u8]>),
@@ -165,6 +164,13 @@ impl Name {
             Self::Short { length, bytes } => bytes.get(..usize::from(*length)) == Some(text.as_bytes()),
             Self::Long(bytes) => **bytes == *text.as_bytes(),
         }
+    }
+}
+
+/// Logs name nobody.
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Name").finish_non_exhaustive()
     }
 }
 
@@ -231,6 +237,16 @@ mod tests {
             assert!(!format!("{subject:?}").contains(id), "logs name nobody");
         }
         assert_ne!("user:a:b".parse::<Subject>(), "user:a".parse());
+    }
+
+    #[test]
+    fn a_name_is_its_text_alone_and_shows_it_to_nobody() {
+        for length in [0, 1, SHORT_MAX - 1, SHORT_MAX, SHORT_MAX + 1, 261] {
+            let text = "x".repeat(length);
+            let name = Name::new(&text);
+            assert!(name.is(&text) && !name.is(&format!("{text}x")) && !name.is("y"), "{length}");
+            assert!(length == 0 || !name.is(&text[1..]) && !format!("{name:?}").contains('x'), "{length}");
+        }
     }
 
     #[test]

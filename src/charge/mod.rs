@@ -24,7 +24,7 @@ use smallvec::SmallVec;
 
 use crate::amount::{Cap, Cost, Resource};
 use crate::clock::Clock;
-use crate::meter::{Gate, Part, State, rule};
+use crate::meter::{Gate, NO_WORD, Part, State, rule};
 use crate::policy::Enforcement;
 use crate::time::Timestamp;
 use examine::Examiner;
@@ -175,7 +175,7 @@ trait Place {
 struct Glance {
     /// When, as the place goes by it: the microsecond, or the number of the window.
     when: i64,
-    /// The word that was seen, or [`NO_WORD`](crate::meter::NO_WORD) where there is more to it.
+    /// The word that was seen, or [`NO_WORD`] where there is more to it.
     word: u64,
 }
 
@@ -281,10 +281,14 @@ fn look<P: Place>(seats: &[P], ask: impl Asked, now: Timestamp, glances: &mut [G
         if seat.is_hard() {
             let fits = |state: State| rule::fits(state, amount, seat.gate_in(state.window));
             let (state, glance) = seat.glance(now);
-            if !fits(state) && !seat.look_closer(now).is_some_and(fits) {
+            *place = if fits(state) {
+                glance
+            } else if seat.look_closer(now).is_some_and(fits) {
+                // Not by the word that was seen: by that it does not fit.
+                Glance { word: NO_WORD, ..glance }
+            } else {
                 return None;
-            }
-            *place = glance;
+            };
             seen.hard += 1;
         }
     }

@@ -53,6 +53,56 @@ fn a_refused_charge_leaves_no_budget_changed_and_names_all_that_refused() {
     assert_eq!((passed.over, passed.would_refuse), (SeatSet(1), SeatSet(1 << 3)));
 }
 
+/// A budget that gets stripes between two looks: the first finds no room, the second does.
+struct Changing;
+
+impl Place for Changing {
+    fn resource(&self) -> Resource {
+        TOKENS
+    }
+
+    fn is_hard(&self) -> bool {
+        true
+    }
+
+    fn has_several_words(&self) -> bool {
+        false
+    }
+
+    fn glance(&self, _: Timestamp) -> (State, Glance) {
+        (State { window: 0, amount: 8 }, Glance { when: 0, word: 8 })
+    }
+
+    fn look_closer(&self, _: Timestamp) -> Option<State> {
+        Some(State { window: 0, amount: 2 })
+    }
+
+    fn gate_in(&self, _: i64) -> Gate {
+        Gate::Max(10)
+    }
+
+    fn admit(&self, _: Glance, _: u64, _: Part) -> Result<State, State> {
+        unreachable!("nothing is charged")
+    }
+
+    fn undo(&self, _: i64, _: u64, _: Part) {}
+
+    fn hold(&self, _: i64, _: u64) {}
+
+    fn mark(&self) -> u64 {
+        u64::MAX
+    }
+}
+
+/// If the word came to be again what was seen, swapping it would charge what had not fitted.
+#[test]
+fn a_word_that_had_no_room_is_not_gone_by_because_a_closer_look_found_some() {
+    let cost = TOKENS.of(5);
+    let mut glances = [Glance::default()];
+    look(&[Changing], Ask::Charge(&cost), Timestamp::UNIX_EPOCH, &mut glances).unwrap();
+    assert_eq!(glances[0].word, NO_WORD);
+}
+
 #[test]
 fn an_undo_leaves_its_mark_for_those_who_look() {
     let rig = rig(&[(Enforcement::Hard, Cap::Max(10)), (Enforcement::Hard, Cap::Max(10))]);
