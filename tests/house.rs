@@ -39,6 +39,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("workflow", 5),
     // 6, edges.
     ("adapters", 6),
+    ("persist", 6),
 ];
 
 struct Source {
