@@ -37,7 +37,8 @@ impl Disk {
 
 /// Makes the directory and those above it; their names survive the loss of power as well.
 fn create(dir: &Path) -> io::Result<()> {
-    let missing: Vec<_> = dir.ancestors().take_while(|above| !above.as_os_str().is_empty() && !above.exists()).collect();
+    let missing: Vec<_> =
+        dir.ancestors().take_while(|above| !above.as_os_str().is_empty() && !above.exists()).collect();
     fs::create_dir_all(dir)?;
     for made in missing {
         let above = made.parent().filter(|above| !above.as_os_str().is_empty());

@@ -69,7 +69,9 @@ impl fmt::Display for LogError {
         match self {
             Self::Io(fault) => fault.fmt(f),
             Self::Sealed(fault) => write!(f, "the journal takes nothing until it is rotated, since it {fault}"),
-            Self::Poisoned(fault) => write!(f, "the journal is not trusted until a snapshot is published, since it {fault}"),
+            Self::Poisoned(fault) => {
+                write!(f, "the journal is not trusted until a snapshot is published, since it {fault}")
+            }
             Self::TooLong { bytes } => write!(f, "a record of {bytes} bytes is too long"),
             Self::NeverAppended { sequence } => write!(f, "no record has the sequence {sequence}"),
             Self::Closed => f.write_str("the log is closed"),

@@ -61,7 +61,12 @@ pub(crate) struct SnapshotWriter<'a> {
 }
 
 impl<'a> SnapshotWriter<'a> {
-    pub(super) fn begin(vfs: &'a dyn Vfs, number: u64, (sequence, chain): (u64, u64), synced: u64) -> Result<Self, LogError> {
+    pub(super) fn begin(
+        vfs: &'a dyn Vfs,
+        number: u64,
+        (sequence, chain): (u64, u64),
+        synced: u64,
+    ) -> Result<Self, LogError> {
         let header = Header { kind: Kind::Snapshot, number, sequence, chain, synced, salt: vfs.salt() };
         let name = Name::snapshot(number);
         let file = begin(vfs, name, &header)?;

@@ -55,6 +55,7 @@ struct Generation {
 }
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is so or not, whatever the others are")]
 struct State {
     segment: Segment,
     /// Earlier segments with records that are not synced, oldest first, each with its last record.
@@ -103,6 +104,8 @@ pub(crate) struct Standing {
     /// Of the segment that is appended to.
     pub(crate) segment: u64,
     pub(crate) segment_bytes: u64,
+    /// Records that wait for the one who writes.
+    pub(crate) queued: usize,
     /// Why it takes nothing until it is rotated, if so.
     pub(crate) trouble: Option<LogError>,
 }
@@ -118,7 +121,10 @@ pub(crate) struct Rotated {
 
 impl Opening {
     /// Takes the directory and hands out what is in it, in order. Should it fail, what was handed out counts for nothing.
-    pub(crate) fn new(vfs: Arc<dyn Vfs>, visit: &mut dyn FnMut(Item<'_>) -> Result<(), String>) -> Result<Self, OpenError> {
+    pub(crate) fn new(
+        vfs: Arc<dyn Vfs>,
+        visit: &mut dyn FnMut(Item<'_>) -> Result<(), String>,
+    ) -> Result<Self, OpenError> {
         let lock = vfs.lock().map_err(Fault::of(&*vfs, "lock", ""))?;
         let lock = lock.ok_or_else(|| OpenError::AlreadyOpen(vfs.dir().to_owned()))?;
         let recovered = recover(&*vfs, visit)?;
@@ -131,7 +137,10 @@ impl Opening {
 
     /// Publishes a snapshot of all that was handed out, and a segment to append to. Until it is published, the directory
     /// reads as it did before.
-    pub(crate) fn publish(self, write: impl FnOnce(&mut SnapshotWriter<'_>) -> Result<(), LogError>) -> Result<(Log, Rotated), LogError> {
+    pub(crate) fn publish(
+        self,
+        write: impl FnOnce(&mut SnapshotWriter<'_>) -> Result<(), LogError>,
+    ) -> Result<(Log, Rotated), LogError> {
         let Self { vfs, lock, recovered } = self;
         let number = recovered.next_number;
         // Names that were seen and are not on disk yet could leave a gap if the power goes after ours are.
@@ -189,7 +198,10 @@ impl Log {
     ///
     /// Whatever fails, what was appended and synced before is as it was. Where a sync failed before, nothing can be appended until the
     /// snapshot is published; else appends go on meanwhile.
-    pub(crate) fn rotate(&self, write: impl FnOnce(&mut SnapshotWriter<'_>) -> Result<(), LogError>) -> Result<Rotated, LogError> {
+    pub(crate) fn rotate(
+        &self,
+        write: impl FnOnce(&mut SnapshotWriter<'_>) -> Result<(), LogError>,
+    ) -> Result<Rotated, LogError> {
         let mut generation = self.rotation.lock();
         let number = generation.next;
         let synced = {
@@ -209,7 +221,7 @@ impl Log {
         let mut state = self.state.lock();
         state.is_published(number, last.0);
         self.synced.notify_all();
-        self.wake(state);
+        wake(state);
 
         let older = mem::replace(&mut generation.snapshot, number);
         let left_over = files::remove_older(&*self.vfs, older).err();
@@ -232,6 +244,7 @@ impl Log {
             synced: state.synced,
             segment: state.segment.number,
             segment_bytes: state.segment.len,
+            queued: state.queue.len(),
             trouble: state.trouble(),
         }
     }
@@ -324,7 +337,7 @@ impl Log {
             state.is_bad(number, fault);
         }
         self.synced.notify_all();
-        self.wake(state);
+        wake(state);
         self.state.lock()
     }
 
@@ -347,16 +360,6 @@ impl Log {
         }
         state.sealed = None;
         Ok(last)
-    }
-
-    /// Wakes those whose records are synced, or cannot be; without the lock, since they may do anything.
-    fn wake(&self, mut state: MutexGuard<'_, State>) {
-        let wakers = mem::take(&mut state.wakers);
-        let (waiting, ready): (Vec<_>, Vec<_>) =
-            wakers.into_iter().partition(|(sequence, _)| state.stands(*sequence).is_pending());
-        state.wakers = waiting;
-        drop(state);
-        ready.into_iter().for_each(|(_, waker)| waker.wake());
     }
 
     fn fault(&self, action: &'static str, segment: u64) -> impl FnOnce(std::io::Error) -> Fault {
@@ -421,7 +424,8 @@ impl State {
 
     /// A sync of that segment failed.
     fn is_bad(&mut self, number: u64, fault: Fault) {
-        let is_needed = number == self.segment.number || self.unsynced.iter().any(|(segment, _)| segment.number == number);
+        let is_needed =
+            number == self.segment.number || self.unsynced.iter().any(|(segment, _)| segment.number == number);
         // Of one that a snapshot has replaced meanwhile it does not matter.
         if is_needed && self.poisoned.as_ref().is_none_or(|(before, _)| *before <= number) {
             self.poisoned = Some((number, fault));
@@ -441,6 +445,18 @@ impl State {
         bytes.clear();
         bytes.shrink_to(KEPT_BYTES);
         self.spare = (queue, bytes);
+    }
+}
+
+/// Wakes those whose records are synced, or cannot be; without the lock, since they may do anything.
+fn wake(mut state: MutexGuard<'_, State>) {
+    let wakers = mem::take(&mut state.wakers);
+    let (waiting, ready): (Vec<_>, Vec<_>) =
+        wakers.into_iter().partition(|(sequence, _)| state.stands(*sequence).is_pending());
+    state.wakers = waiting;
+    drop(state);
+    for (_, waker) in ready {
+        waker.wake();
     }
 }
 

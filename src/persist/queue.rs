@@ -21,7 +21,13 @@ impl Queue {
     }
 
     /// The frames as they follow the segment's last one, and the checksum of the last.
-    pub(crate) fn encode(&self, out: &mut Vec<u8>, segment: &Segment, (sequence, chain): (u64, u64), synced: u64) -> u64 {
+    pub(crate) fn encode(
+        &self,
+        out: &mut Vec<u8>,
+        segment: &Segment,
+        (sequence, chain): (u64, u64),
+        synced: u64,
+    ) -> u64 {
         let mut payloads = &*self.bytes;
         let mut previous = chain;
         for (sequence, &(tag, bytes)) in (sequence + 1..).zip(&self.records) {

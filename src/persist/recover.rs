@@ -260,7 +260,8 @@ struct Journals<'a> {
 impl<'a> Journals<'a> {
     /// Those from the snapshot's number on, of which none may be missing.
     fn new(vfs: &'a dyn Vfs, snapshot: Option<u64>, all: &[u64]) -> Result<Self, OpenError> {
-        let numbers: VecDeque<u64> = all.iter().copied().filter(|number| snapshot.is_none_or(|from| from <= *number)).collect();
+        let numbers: VecDeque<u64> =
+            all.iter().copied().filter(|number| snapshot.is_none_or(|from| from <= *number)).collect();
         let first = snapshot.or(numbers.front().copied());
         let missing = first.into_iter().flat_map(|first| first..).zip(&numbers).find(|(wanted, is)| wanted != *is);
         let missing = missing.map(|(wanted, _)| wanted).or(snapshot.filter(|_| numbers.is_empty()));

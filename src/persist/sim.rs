@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Weak};
 
 use super::vfs::{Lock, Vfs, VfsFile};
@@ -40,11 +40,11 @@ pub(super) struct Plan {
     /// The process ends, or the power goes, in the middle of it: it may be done in part, and all later ones fail.
     pub(super) cut: Option<u64>,
     /// These fail. A write may be done in part, the rest of what is written is not; what is not synced by a failed sync never will be.
-    pub(super) fail: Option<(RangeInclusive, io::ErrorKind)>,
+    pub(super) fail: Option<(FromTo, io::ErrorKind)>,
 }
 
-/// From, and to.
-pub(super) type RangeInclusive = (u64, u64);
+/// Both ends are meant.
+pub(super) type FromTo = (u64, u64);
 
 #[derive(Debug, Clone)]
 enum Change {
@@ -306,7 +306,9 @@ impl Sim {
     /// A machine with these files, all of them on disk.
     pub(super) fn with(files: &BTreeMap<String, Vec<u8>>) -> Arc<Self> {
         let sim = Self::new(0);
-        files.iter().for_each(|(name, bytes)| sim.put(name, bytes.clone()));
+        for (name, bytes) in files {
+            sim.put(name, bytes.clone());
+        }
         sim
     }
 

@@ -120,6 +120,8 @@ fn nothing_acknowledged_is_lost_wherever_it_stops() {
         }
     }
     let Counts { states, torn, void, closed } = counts;
-    println!("{states} states, seeds from {first} with their operations: {seeds:?}; torn {torn}, void {void}, closed {closed}");
+    println!(
+        "{states} states, seeds from {first} with their operations: {seeds:?}; torn {torn}, void {void}, closed {closed}"
+    );
     assert!(torn > 0 && closed > 0, "the simulation is too kind");
 }

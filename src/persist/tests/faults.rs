@@ -37,7 +37,9 @@ fn nothing_false_is_acknowledged_whatever_fails_and_it_heals() {
         let sim = Sim::new(seed);
         Host::new(&sim, seed).run(STEPS);
         for at in 1..=sim.operations() {
-            for (kind, more) in [(ErrorKind::StorageFull, 0), (ErrorKind::Other, 0), (ErrorKind::Other, 1), (ErrorKind::Other, 4)] {
+            for (kind, more) in
+                [(ErrorKind::StorageFull, 0), (ErrorKind::Other, 0), (ErrorKind::Other, 1), (ErrorKind::Other, 4)]
+            {
                 let state = format!("seed {seed}, {kind:?} at {at} and {more} more");
                 let sim = Sim::new(seed);
                 sim.plan(fail(at, at + more, kind));
@@ -55,7 +57,11 @@ fn nothing_false_is_acknowledged_whatever_fails_and_it_heals() {
                 assert!(!host.is_in_trouble(), "{state}: it does not heal");
                 host.append();
                 host.sync();
-                assert_eq!((host.told.synced, host.told.appended), (host.told.things.len(), host.told.things.len()), "{state}");
+                assert_eq!(
+                    (host.told.synced, host.told.appended),
+                    (host.told.things.len(), host.told.things.len()),
+                    "{state}"
+                );
                 states += check(&host, &mut random, &state);
 
                 // And the power goes some time after something failed.

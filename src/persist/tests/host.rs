@@ -69,7 +69,9 @@ impl Told {
             return Ok(());
         }
         let (is, had) = (read.len(), self.things.len());
-        Err(format!("{is} read, of which {alike} as the {had} that were appended; at least {least} of them must be there"))
+        Err(format!(
+            "{is} read, of which {alike} as the {had} that were appended; at least {least} of them must be there"
+        ))
     }
 }
 
@@ -122,7 +124,8 @@ impl Host {
         if let Err(fault) = self.told.check(&things.in_order, self.told.appended) {
             panic!("opened again: {fault}");
         }
-        let write = |snapshot: &mut SnapshotWriter<'_>| things.in_order.iter().try_for_each(|thing| snapshot.push(thing));
+        let write =
+            |snapshot: &mut SnapshotWriter<'_>| things.in_order.iter().try_for_each(|thing| snapshot.push(thing));
         if let Ok((log, _)) = opening.publish(write) {
             self.told.refused.clear();
             self.told.things = things.in_order;
@@ -132,8 +135,24 @@ impl Host {
         }
     }
 
+    /// Takes what is there for what it was told.
+    pub(super) fn open_whatever(&mut self) {
+        let (things, _) = read(&*self.sim).expect("it can be read");
+        self.told.things = things;
+        self.open();
+    }
+
     pub(super) fn append(&mut self) {
         let thing = self.thing();
+        self.append_this(thing);
+    }
+
+    pub(super) fn append_of(&mut self, bytes: usize) {
+        let thing = self.thing_of(bytes);
+        self.append_this(thing);
+    }
+
+    fn append_this(&mut self, thing: Thing) {
         let Some(log) = &self.log else { return };
         let is_taken = log.append(&thing).is_ok();
         self.note(thing, is_taken);
@@ -200,10 +219,14 @@ impl Host {
     }
 
     fn thing(&mut self) -> Thing {
-        let number = self.next_number;
-        self.next_number += 1;
         let most = if self.random.below(4) == 0 { 1500 } else { 80 };
         let bytes = self.random.below(most) as usize;
+        self.thing_of(bytes)
+    }
+
+    fn thing_of(&mut self, bytes: usize) -> Thing {
+        let number = self.next_number;
+        self.next_number += 1;
         let mut thing = number.to_le_bytes().to_vec();
         thing.resize_with(8 + bytes, || self.random.next() as u8);
         thing

@@ -57,7 +57,12 @@ fn snapshots_take_the_place_of_what_came_before_and_two_generations_stay() {
         host.rotate();
     }
     let names: Vec<_> = host.sim.files().into_keys().collect();
-    let kept = ["journal-0000000000000005", "journal-0000000000000006", "snapshot-0000000000000005", "snapshot-0000000000000006"];
+    let kept = [
+        "journal-0000000000000005",
+        "journal-0000000000000006",
+        "snapshot-0000000000000005",
+        "snapshot-0000000000000006",
+    ];
     assert_eq!(names, kept);
     let (things, recovered) = read(&*host.sim).expect("it can be read");
     assert_eq!(things, host.told.things);
@@ -79,6 +84,22 @@ fn the_older_generation_is_whole() {
     files.remove("snapshot-0000000000000005").expect("it is the newest");
     let (things, recovered) = read(&*Sim::with(&files)).expect("it can be read");
     assert_eq!((things, recovered.snapshot), (host.told.things, Some(4)));
+}
+
+#[test]
+fn an_owner_sees_what_was_found_before_it_publishes() {
+    let sim = Sim::new(1);
+    let log = open(sim.clone());
+    log.append(b"a record").expect("there is room");
+    assert_eq!(log.rotate(|_| Ok(())).expect("there is room").number, 2);
+    drop(log);
+    let before = sim.files();
+    let opening = Opening::new(sim.clone(), &mut |_| Ok(())).expect("it opens");
+    let recovered = opening.recovered();
+    assert_eq!((recovered.snapshot, recovered.sequence, recovered.records), (Some(2), 1, 0));
+    assert_eq!(sim.files(), before, "reading changes nothing");
+    let (log, rotated) = opening.publish(|_| Ok(())).expect("it is published");
+    assert_eq!((rotated.number, log.standing().segment, log.standing().appended), (3, 3, 1));
 }
 
 #[test]
