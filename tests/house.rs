@@ -140,6 +140,14 @@ fn only_the_rules_of_zones_know_jiff() {
 }
 
 #[test]
+fn only_the_disk_touches_the_file_system_and_only_the_frames_know_the_hash() {
+    let mut files = files_with(&["std::fs"]);
+    files.retain(|file| !file.contains("/tests"));
+    assert_eq!(files, ["src/persist/disk.rs"]);
+    assert_eq!(files_with(&["twox_hash"]), ["src/persist/frame.rs"]);
+}
+
+#[test]
 fn there_is_one_compare_and_swap() {
     let sites: usize = sources().iter().map(|source| source.text.matches("compare_exchange").count()).sum();
     assert_eq!((sites, files_with(&["compare_exchange"])), (1, vec!["src/meter/mod.rs".to_owned()]));

@@ -409,7 +409,8 @@ impl SimFile {
 impl VfsFile for SimFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.with(|data, random, luck| {
-            let written = if *luck == Luck::Good { bytes.len() } else { random.below(bytes.len() as u64 + 1) as usize };
+            let is_whole = *luck == Luck::Good || random.below(4) == 0;
+            let written = if is_whole { bytes.len() } else { random.below(bytes.len() as u64 + 1) as usize };
             data.change(Change::Write(offset as usize, bytes[..written].to_vec()));
         })
     }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::iter;
 
 use super::host::{Host, Thing, read};
+use super::round_trip::open;
 use crate::persist::error::{LogError, OpenError};
-use crate::persist::frame::{HEADER_BYTES, Header, VERSION};
+use crate::persist::frame::{self, HEADER_BYTES, Head, Header, Tag, VERSION};
 use crate::persist::names::Kind;
 use crate::persist::sim::Sim;
 
@@ -244,6 +245,42 @@ fn files_of_others_are_left_alone_and_listed() {
     let left = sim.files();
     assert!(others.iter().all(|name| left[*name] == b"not ours"));
     assert!(!left.contains_key("snapshot-0000000000000009.tmp"));
+}
+
+/// A write failed and was taken back; another one took its place. Then the power went, when of the first frame the disk had the old one,
+/// and of the second one the new one.
+#[test]
+fn a_record_is_handed_out_only_after_the_one_it_was_written_after() {
+    let sim = Sim::new(1);
+    drop(open(sim.clone()));
+    let mut files = sim.files();
+    let journal = files.get_mut("journal-0000000000000001").expect("it is there");
+    let salt = Header::decode(journal, Kind::Journal, 1).expect("it is whole").salt;
+    let head = |sequence, previous| Head { tag: Tag::Record, sequence, synced: 0, previous };
+    let first_at = journal.len() as u64;
+    let thing = |number: u64, head| {
+        let mut frame = Vec::new();
+        let checksum = frame::encode(&mut frame, salt, first_at, head, &number.to_le_bytes());
+        (checksum, frame)
+    };
+    let (old, old_frame) = thing(1, head(1, 0));
+    let (new, _) = thing(2, head(1, 0));
+    journal.extend(old_frame);
+    let torn_at = journal.len() as u64;
+    frame::encode(journal, salt, torn_at, head(2, new), &3_u64.to_le_bytes());
+    let (things, recovered) = read(&*Sim::with(&files)).expect("it can be read");
+    assert_eq!(things, [1_u64.to_le_bytes()]);
+    assert_eq!(recovered.chain, old);
+    let torn = recovered.torn.expect("it is torn");
+    assert_eq!((torn.offset, torn.bytes), (torn_at, 48));
+
+    // But if the one before it was on disk, it is damage.
+    let journal = files.get_mut("journal-0000000000000001").expect("it is there");
+    journal.truncate(torn_at as usize);
+    frame::encode(journal, salt, torn_at, Head { synced: 1, ..head(2, new) }, &3_u64.to_le_bytes());
+    let error = read(&*Sim::with(&files)).expect_err("record 1 was another one");
+    let text = "the record before it is another one, and record 1 was on disk";
+    assert_eq!(error.to_string(), format!("/sim/journal-0000000000000001 is damaged at byte {torn_at}: {text}"));
 }
 
 /// Nothing is a journal by its looks alone.

@@ -95,6 +95,7 @@ fn a_second_opener_in_this_process_is_told_so_by_whatever_name() {
     // Even where the lock file is gone.
     fs::remove_file(dir.join("LOCK")).expect("it is there");
     assert!(is_owned(&dir));
+    assert!(is_owned(&link));
     drop(log);
     assert!(!is_owned(&link));
 }

@@ -81,11 +81,20 @@ pub(super) struct Host {
     pub(super) told: Told,
     random: Random,
     next_number: u64,
+    /// Of the last one that was refused: another one of that length may take its very place.
+    refused_bytes: Option<usize>,
 }
 
 impl Host {
     pub(super) fn new(sim: &Arc<Sim>, seed: u64) -> Self {
-        Self { sim: Arc::clone(sim), log: None, told: Told::default(), random: Random(seed), next_number: 1 }
+        Self {
+            sim: Arc::clone(sim),
+            log: None,
+            told: Told::default(),
+            random: Random(seed),
+            next_number: 1,
+            refused_bytes: None,
+        }
     }
 
     /// From now on things have other numbers than those of an earlier owner.
@@ -164,6 +173,7 @@ impl Host {
             self.told.things.push(thing);
             self.told.appended = self.told.things.len();
         } else {
+            self.refused_bytes = Some(thing.len() - 8);
             self.told.refused.push((self.told.things.len(), thing));
         }
     }
@@ -221,7 +231,8 @@ impl Host {
     fn thing(&mut self) -> Thing {
         let most = if self.random.below(4) == 0 { 1500 } else { 80 };
         let bytes = self.random.below(most) as usize;
-        self.thing_of(bytes)
+        let again = self.refused_bytes.take().filter(|_| self.random.coin());
+        self.thing_of(again.unwrap_or(bytes))
     }
 
     fn thing_of(&mut self, bytes: usize) -> Thing {

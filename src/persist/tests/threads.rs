@@ -1,15 +1,16 @@
 //! Many threads: one write, one sync.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
 use super::host::{Thing, read};
 use super::round_trip::open;
+use crate::persist::error::LogError;
 use crate::persist::log::Log;
 use crate::persist::recover::{Item, recover};
-use crate::persist::sim::Sim;
+use crate::persist::sim::{Plan, Sim};
 use crate::persist::vfs::{Lock, Vfs, VfsFile};
 use crate::sync::{Condvar, Mutex};
 
@@ -157,6 +158,46 @@ fn one_sync_serves_all_who_appended_while_another_one_ran() {
     });
     assert_eq!((gate.counts().1, log.standing().synced), (before + 2, THREADS as u64));
     assert_eq!(recover(&*sim.crash(1), &mut |_| Ok(())).expect("it can be read").records, THREADS as u64);
+}
+
+/// Holds one write back with another record queued behind it. What they are told after `meanwhile`, and how many writes there were.
+fn two_held_back(meanwhile: impl FnOnce(&Sim, &Log)) -> (Result<u64, LogError>, Result<u64, LogError>, usize) {
+    let (sim, gate, log) = gated();
+    log.append(b"before").expect("there is room");
+    let (before, _) = gate.counts();
+    gate.change(|state| state.holds_writes = true);
+    thread::scope(|scope| {
+        let written = scope.spawn(|| log.append(b"held back"));
+        until(|| gate.counts().0 == before + 1);
+        let queued = scope.spawn(|| log.append(b"queued"));
+        until(|| log.standing().queued == 1);
+        meanwhile(&sim, &log);
+        gate.change(|state| state.holds_writes = false);
+        let told = [written, queued].map(|thread| thread.join().expect("it ends"));
+        let [written, queued] = told;
+        (written, queued, gate.counts().0 - before)
+    })
+}
+
+#[test]
+fn what_is_written_while_a_sync_fails_is_not_acknowledged() {
+    let (written, queued, writes) = two_held_back(|sim, log| {
+        sim.plan(Plan { fail: Some(((1, 1), ErrorKind::Other)), ..Plan::default() });
+        assert!(matches!(log.sync_to(1), Err(LogError::Poisoned(_))));
+    });
+    assert!(matches!(written, Err(LogError::Poisoned(_))), "{written:?}");
+    assert!(matches!(queued, Err(LogError::Poisoned(_))), "{queued:?}");
+    assert_eq!(writes, 1, "the file is not touched any more");
+}
+
+#[test]
+fn what_is_queued_behind_a_write_that_cannot_be_taken_back_is_refused() {
+    let (written, queued, writes) = two_held_back(|sim, _| {
+        sim.plan(Plan { fail: Some(((1, 2), ErrorKind::Other)), ..Plan::default() });
+    });
+    assert!(matches!(written, Err(LogError::Io(_))), "{written:?}");
+    assert!(matches!(queued, Err(LogError::Sealed(_))), "{queued:?}");
+    assert_eq!(writes, 1, "the file is not touched any more");
 }
 
 #[test]
