@@ -159,7 +159,7 @@ fn beside<T: 'static>(rig: &Arc<Rig>, run: impl FnOnce(&Rig) -> T + 'static) -> 
 
 #[test]
 fn loom_log_appends_are_in_the_file_when_they_are_acknowledged() {
-    check(3, |rig| {
+    check(5, |rig| {
         let others = [1, 2].map(|payload| beside(rig, move |rig| rig.append(payload).expect("nothing fails")));
         rig.append(3).expect("nothing fails");
         for other in others {
@@ -171,7 +171,7 @@ fn loom_log_appends_are_in_the_file_when_they_are_acknowledged() {
 
 #[test]
 fn loom_log_syncs_are_on_disk_when_they_are_acknowledged() {
-    check(3, |rig| {
+    check(5, |rig| {
         let other = beside(rig, |rig| rig.append_and_sync(1).expect("nothing fails"));
         rig.append_and_sync(2).expect("nothing fails");
         other.join().unwrap();
@@ -182,7 +182,7 @@ fn loom_log_syncs_are_on_disk_when_they_are_acknowledged() {
 /// One sync fails at some time; after somebody was told so, nobody is told that a record is there.
 #[test]
 fn loom_log_a_poisoned_file_acknowledges_nobody() {
-    check(3, |rig| {
+    check(5, |rig| {
         rig.fail_syncs();
         let other = beside(rig, |rig| {
             assert!(rig.append_and_sync(1).is_err());
@@ -197,7 +197,7 @@ fn loom_log_a_poisoned_file_acknowledges_nobody() {
 
 #[test]
 fn loom_log_appends_go_on_while_it_is_rotated() {
-    check(3, |rig| {
+    check(5, |rig| {
         let first = beside(rig, |rig| {
             let sequence = rig.append(1).expect("nothing fails");
             // By its own sync, or by the snapshot.

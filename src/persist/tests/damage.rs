@@ -6,7 +6,7 @@ use std::iter;
 use super::host::{Host, Thing, read};
 use super::round_trip::open;
 use crate::persist::error::{LogError, OpenError};
-use crate::persist::frame::{self, HEADER_BYTES, Head, Header, Tag, VERSION};
+use crate::persist::frame::{self, Frame, HEADER_BYTES, Head, Header, Tag, VERSION};
 use crate::persist::names::Kind;
 use crate::persist::sim::Sim;
 
@@ -281,6 +281,21 @@ fn a_record_is_handed_out_only_after_the_one_it_was_written_after() {
     let error = read(&*Sim::with(&files)).expect_err("record 1 was another one");
     let text = "the record before it is another one, and record 1 was on disk";
     assert_eq!(error.to_string(), format!("/sim/journal-0000000000000001 is damaged at byte {torn_at}: {text}"));
+}
+
+#[test]
+fn nothing_comes_after_the_end() {
+    let Fixture { mut files, things } = fixture();
+    let journal = files.get_mut(LATER).expect("it is there");
+    let salt = Header::decode(journal, Kind::Journal, 3).expect("it is whole").salt;
+    let end_at = journal.len() - frame::FRAME_BYTES;
+    let end = Frame::decode(journal, salt, end_at).expect("it is whole");
+    let head = Head { tag: Tag::Record, sequence: end.sequence + 1, synced: end.synced, previous: end.checksum };
+    let after = journal.len() as u64;
+    frame::encode(journal, salt, after, head, &things[0]);
+    let error = read(&*Sim::with(&files)).expect_err("it was closed before");
+    let text = "the log goes on after it was closed";
+    assert_eq!(error.to_string(), format!("/sim/{LATER} is damaged at byte {after}: {text}"));
 }
 
 /// Nothing is a journal by its looks alone.
