@@ -149,7 +149,7 @@ fn seed(salt: u64, offset: u64) -> u64 {
     salt.wrapping_add(offset)
 }
 
-/// Adds a frame to `out`, whose end will be at `offset` of the file. The answer is the frame's checksum.
+/// Adds a frame to `out`, which begins at `offset` of the file. The answer is the frame's checksum.
 pub(crate) fn encode(out: &mut Vec<u8>, salt: u64, offset: u64, head: Head, payload: &[u8]) -> u64 {
     debug_assert!(payload.len() <= PAYLOAD_BYTES_MAX);
     let start = out.len();

@@ -187,14 +187,18 @@ impl Log {
     pub(crate) fn poll_synced(&self, sequence: u64, waker: &Waker) -> Poll<Result<(), LogError>> {
         let mut state = self.state.lock();
         let stands = state.stands(sequence);
-        if stands.is_pending() {
+        let is_known = |(of, known): &(u64, Waker)| *of == sequence && known.will_wake(waker);
+        if stands.is_pending() && !state.wakers.iter().any(is_known) {
             state.wakers.push((sequence, waker.clone()));
         }
         stands
     }
 
-    /// Begins the next segment, which appends go to from then on, then publishes a snapshot. `write` must write at least what the records say that
-    /// were appended before the call; it may write later ones as well.
+    /// Begins the next segment, which appends go to from then on, then publishes a snapshot.
+    ///
+    /// `write` must write at least what every record says that is in an earlier segment. Such a record may be of an `append` that has yet to
+    /// return: so an owner lets `write` see what a record says before it appends it. It may write what later ones say as well, and may append,
+    /// but not rotate.
     ///
     /// Whatever fails, what was appended and synced before is as it was. Where a sync failed before, nothing can be appended until the
     /// snapshot is published; else appends go on meanwhile.

@@ -86,6 +86,26 @@ fn the_older_generation_is_whole() {
     assert_eq!((things, recovered.snapshot), (host.told.things, Some(4)));
 }
 
+/// It is written in several parts.
+#[test]
+fn a_large_snapshot_comes_out_as_it_went_in() {
+    let sim = Sim::new(1);
+    let log = open(sim.clone());
+    let pieces: Vec<Vec<u8>> = (0..20_u8).map(|number| vec![number; 1 + 9_000 * usize::from(number)]).collect();
+    log.rotate(|snapshot| pieces.iter().try_for_each(|piece| snapshot.push(piece))).expect("there is room");
+    let too_long = vec![0; PAYLOAD_BYTES_MAX + 1];
+    let refused = log.rotate(|snapshot| snapshot.push(&too_long));
+    assert!(matches!(refused, Err(LogError::TooLong { .. })));
+    let mut found = Vec::new();
+    let recovered = recover(&*sim.crash(1), &mut |item| {
+        let Item::Piece(piece) = item else { return Err("it is no piece".to_owned()) };
+        found.push(piece.to_vec());
+        Ok(())
+    });
+    assert_eq!(recovered.expect("it can be read").pieces, 20);
+    assert_eq!(found, pieces);
+}
+
 #[test]
 fn an_owner_sees_what_was_found_before_it_publishes() {
     let sim = Sim::new(1);
@@ -178,6 +198,7 @@ fn a_waker_is_woken_by_the_sync_of_its_record_and_by_its_failure() {
     let waker = Waker::from(Arc::clone(&bell));
     let first = log.append(b"first").expect("there is room");
     assert!(log.poll_synced(first, &waker).is_pending());
+    assert!(log.poll_synced(first, &waker).is_pending(), "asked again, it is woken once");
     assert_eq!(*bell.0.lock(), 0);
     log.sync_to(first).expect("the disk is well");
     assert_eq!(*bell.0.lock(), 1);
