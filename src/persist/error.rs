@@ -22,9 +22,13 @@ impl Fault {
         Self { action, path, error: Arc::new(error) }
     }
 
-    /// For `map_err`.
+    /// For `map_err`. Without a name it is of the directory.
     pub(crate) fn of(vfs: &dyn Vfs, action: &'static str, name: impl fmt::Display) -> impl FnOnce(io::Error) -> Self {
-        move |error| Self::new(action, vfs.dir().join(name.to_string()), error)
+        move |error| {
+            let name = name.to_string();
+            let path = if name.is_empty() { vfs.dir().to_owned() } else { vfs.dir().join(name) };
+            Self::new(action, path, error)
+        }
     }
 }
 
