@@ -146,6 +146,8 @@ mod holds;
 mod live;
 mod meter;
 mod observe;
+#[cfg(feature = "persist")]
+mod persist;
 mod policy;
 mod refusal;
 mod registry;

@@ -39,6 +39,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("workflow", 5),
     // 6, edges.
     ("adapters", 6),
+    ("persist", 6),
 ];
 
 struct Source {
@@ -136,6 +137,14 @@ fn only_live_knows_arc_swap_and_only_the_registry_knows_the_map() {
 #[test]
 fn only_the_rules_of_zones_know_jiff() {
     assert_eq!(files_with(&["jiff::"]), ["src/window/zone/iana.rs", "src/window/zone_tests.rs"]);
+}
+
+#[test]
+fn only_the_disk_touches_the_file_system_and_only_the_frames_know_the_hash() {
+    let mut files = files_with(&["std::fs"]);
+    files.retain(|file| !file.contains("/tests"));
+    assert_eq!(files, ["src/persist/disk.rs"]);
+    assert_eq!(files_with(&["twox_hash"]), ["src/persist/frame.rs"]);
 }
 
 #[test]

@@ -1,0 +1,155 @@
+//! The real file system.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::error::Fault;
+use super::names::LOCK;
+use super::vfs::{Lock, Vfs, VfsFile};
+
+/// The directories that this process has. What a file lock says to a second opener in one process differs between systems.
+static OWNED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// A directory of the file system, by its one true name.
+#[derive(Debug)]
+pub(crate) struct Disk {
+    dir: PathBuf,
+}
+
+impl Disk {
+    /// The directory, made if there is none.
+    pub(crate) fn open(dir: &Path) -> Result<Self, Fault> {
+        let fault = |action| move |error| Fault::new(action, dir.to_owned(), error);
+        create(dir).map_err(fault("create"))?;
+        // Whatever links lead there: it is the same directory to the next one who opens it.
+        let dir = dir.canonicalize().map_err(fault("open"))?;
+        // A file is found here.
+        fs::read_dir(&dir).map_err(|error| Fault::new("open", dir.clone(), error))?;
+        Ok(Self { dir })
+    }
+}
+
+/// Makes the directory and those above it; their names survive the loss of power as well.
+fn create(dir: &Path) -> io::Result<()> {
+    let missing: Vec<_> =
+        dir.ancestors().take_while(|above| !above.as_os_str().is_empty() && !above.exists()).collect();
+    fs::create_dir_all(dir)?;
+    for made in missing {
+        let above = made.parent().filter(|above| !above.as_os_str().is_empty());
+        sync_dir(above.unwrap_or(Path::new(".")))?;
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// Where directories cannot be opened as files, names are durable without it.
+#[cfg(not(unix))]
+fn sync_dir(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// Gives the directory back when dropped; the system's lock ends with the file.
+struct Owned {
+    dir: PathBuf,
+    _file: File,
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        OWNED.lock().remove(&self.dir);
+    }
+}
+
+impl Vfs for Disk {
+    fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    #[expect(clippy::incompatible_msrv, reason = "the feature asks for a later compiler than the crate")]
+    fn lock(&self) -> io::Result<Option<Lock>> {
+        let mut owned = OWNED.lock();
+        if owned.contains(&self.dir) {
+            return Ok(None);
+        }
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(self.dir.join(LOCK))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        owned.insert(self.dir.clone());
+        Ok(Some(Box::new(Owned { dir: self.dir.clone(), _file: file })))
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        fs::read_dir(&self.dir)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    }
+
+    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        fs::read(self.dir.join(name))
+    }
+
+    fn create_new(&self, name: &str) -> io::Result<Arc<dyn VfsFile>> {
+        let file = OpenOptions::new().write(true).create_new(true).open(self.dir.join(name))?;
+        Ok(Arc::new(DiskFile { file }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.dir.join(from), self.dir.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.dir.join(name))
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        sync_dir(&self.dir)
+    }
+
+    fn salt(&self) -> u64 {
+        // Keyed by the system's random numbers, anew for each.
+        RandomState::new().hash_one(0_u64)
+    }
+}
+
+struct DiskFile {
+    file: File,
+}
+
+impl VfsFile for DiskFile {
+    #[cfg(unix)]
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        std::os::unix::fs::FileExt::write_all_at(&self.file, bytes, offset)
+    }
+
+    #[cfg(not(unix))]
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        use std::io::{Seek, Write};
+        (&self.file).seek(io::SeekFrom::Start(offset))?;
+        (&self.file).write_all(bytes)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()?;
+        // A file that was removed can be written and synced all right; nobody will ever read it.
+        #[cfg(unix)]
+        if std::os::unix::fs::MetadataExt::nlink(&self.file.metadata()?) == 0 {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the file was removed"));
+        }
+        Ok(())
+    }
+}
