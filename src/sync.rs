@@ -44,11 +44,11 @@ impl<T> Mutex<T> {
 }
 
 /// Where threads wait for what somebody who has the lock will do. They may wake without it.
-#[cfg(not(loom))]
+#[cfg(all(feature = "persist", not(loom)))]
 #[derive(Debug, Default)]
 pub(crate) struct Condvar(parking_lot::Condvar);
 
-#[cfg(not(loom))]
+#[cfg(all(feature = "persist", not(loom)))]
 impl Condvar {
     pub(crate) fn new() -> Self {
         Self::default()
@@ -65,11 +65,11 @@ impl Condvar {
 }
 
 /// As the other one, for loom.
-#[cfg(loom)]
+#[cfg(all(feature = "persist", loom))]
 #[derive(Debug)]
 pub(crate) struct Condvar(loom::sync::Condvar);
 
-#[cfg(loom)]
+#[cfg(all(feature = "persist", loom))]
 impl Condvar {
     pub(crate) fn new() -> Self {
         Self(loom::sync::Condvar::new())
