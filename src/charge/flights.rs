@@ -23,7 +23,7 @@ use crate::sync::{AtomicU64, Ordering, spin_loop, thread_index, yield_now};
 #[cfg(not(loom))]
 const OWN: usize = 64;
 #[cfg(not(loom))]
-const SHARED: usize = 8;
+const SHARED: usize = 32;
 // A model says which threads have the one stripe to themselves.
 #[cfg(loom)]
 const OWN: usize = 0;

@@ -103,6 +103,30 @@ fn a_word_that_had_no_room_is_not_gone_by_because_a_closer_look_found_some() {
     assert_eq!(glances[0].word, NO_WORD);
 }
 
+/// Those beyond the 64 that have a stripe to themselves announce in shared ones.
+#[test]
+fn more_threads_than_own_stripes_charge_two_budgets_to_the_last_unit() {
+    const THREADS: u64 = 100;
+    const EACH: u64 = 40;
+    let rig = rig(&[(Enforcement::Hard, Cap::Max(THREADS * EACH / 2)), (Enforcement::Hard, Cap::Max(THREADS * EACH))]);
+    join(&rig.seats);
+    let (seats, flights) = (&*rig.seats, &rig.ground);
+    let together = std::sync::Barrier::new(THREADS as usize);
+    let run = || {
+        together.wait();
+        let cost = TOKENS.of(1);
+        let now = flights.manual.now();
+        let admitted = || charge(seats, flights, Ask::Charge(&cost), now, &mut Windows::new()).is_ok();
+        (0..EACH).filter(|_| admitted()).count() as u64
+    };
+    let admitted: u64 = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(run)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert_eq!(admitted, THREADS * EACH / 2);
+    assert_eq!(rig.charged(), [THREADS * EACH / 2; 2]);
+}
+
 #[test]
 fn an_undo_leaves_its_mark_for_those_who_look() {
     let rig = rig(&[(Enforcement::Hard, Cap::Max(10)), (Enforcement::Hard, Cap::Max(10))]);
