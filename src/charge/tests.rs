@@ -1,8 +1,7 @@
-use std::collections::HashMap;
-
 use super::stand::{Ground, TOKENS};
 use super::*;
 use crate::meter::{Meter, MeterRef, Settled};
+use crate::sync::{AtomicU64, Ordering};
 use crate::window::Window;
 
 struct Rig {
@@ -166,11 +165,11 @@ fn a_clock_that_jumped_ahead_locks_nobody_out_for_longer_than_the_next_window() 
     assert!(rig.charge(10).is_ok());
 }
 
-/// Threads charge random subsets of budgets that share each other's, while one watches that no fitting call fails: budget 0 has room
-/// for all, so a call that asks it alone always fits.
+/// Two threads charge two budgets, of which one has no room for both, while a third one watches that what it asks of the other one is not refused
+/// because of an attempt that is undone. One that finds the small budget free again goes through, and may be in the way: rarely.
 #[test]
 fn a_call_that_fits_is_not_refused_because_of_attempts_that_are_undone() {
-    const ROUNDS: u64 = 20_000;
+    const ROUNDS: usize = 20_000;
     let shared = MeterRef::from(Meter::in_window(&Window::Lifetime, 0));
     let seat = |meter: &MeterRef, max| stand::seat(meter, Window::Lifetime, (Cap::Max(max), Enforcement::Hard));
     let small = MeterRef::from(Meter::in_window(&Window::Lifetime, 0));
@@ -180,13 +179,20 @@ fn a_call_that_fits_is_not_refused_because_of_attempts_that_are_undone() {
     join(&pair);
     let ground = Ground::at(Timestamp::UNIX_EPOCH);
     let now = ground.manual.now();
-    let mut refused = HashMap::new();
+    // Of each thread: the attempts that began, and which of them went through.
+    let begun = [AtomicU64::new(0), AtomicU64::new(0)];
+    let through = [(); 2].map(|()| (0..ROUNDS).map(|_| AtomicU64::new(0)).collect::<Vec<_>>());
+    let attempts = || begun.each_ref().map(|begun| begun.load(Ordering::SeqCst) as usize);
+    let mut refused = Vec::new();
     std::thread::scope(|threads| {
-        for _ in 0..2 {
-            threads.spawn(|| {
+        for (begun, through) in begun.iter().zip(&through) {
+            let (pair, ground, shared, small) = (&pair, &ground, &shared, &small);
+            threads.spawn(move || {
                 let cost = TOKENS.of(6);
-                for _ in 0..ROUNDS {
-                    if charge(&pair, &ground, Ask::Charge(&cost), now, &mut Windows::new()).is_ok() {
+                for through in through {
+                    begun.fetch_add(1, Ordering::SeqCst);
+                    if charge(pair, ground, Ask::Charge(&cost), now, &mut Windows::new()).is_ok() {
+                        through.store(1, Ordering::SeqCst);
                         // The small budget last: while it is taken no other pair goes through.
                         shared.settle(0, 6, 0);
                         small.settle(0, 6, 0);
@@ -196,18 +202,26 @@ fn a_call_that_fits_is_not_refused_because_of_attempts_that_are_undone() {
         }
         // One pair at a time holds 6 of the 16: what goes through always leaves 10.
         let cost = TOKENS.of(10);
-        for round in 0..ROUNDS {
+        for _ in 0..ROUNDS {
+            let before = attempts();
             match charge(&single, &ground, Ask::Charge(&cost), now, &mut Windows::new()) {
                 Ok(_) => {
                     shared.settle(0, 10, 0);
                 }
                 Err(r) => {
-                    refused.insert(round, r.blocked[0].state.amount);
+                    refused.push((before, attempts(), r.blocked[0].state.amount));
                 }
             }
         }
     });
-    assert!(refused.is_empty(), "{} of {ROUNDS} refused: {refused:?}", refused.len());
+    for (before, after, charged) in refused {
+        let went_through = |thread: usize| {
+            // The last one that had begun before may have been under way.
+            let mut attempts = through[thread][before[thread].saturating_sub(1)..after[thread]].iter();
+            attempts.any(|through| through.load(Ordering::SeqCst) == 1)
+        };
+        assert!(went_through(0) && went_through(1), "refused beside {charged} while {before:?} to {after:?} began");
+    }
     assert_eq!((shared.peek(0).amount, small.peek(0).amount), (0, 0));
 }
 
