@@ -254,3 +254,32 @@ impl Drop for Flight<'_> {
 
 #[cfg(all(test, loom))]
 mod loom_tests;
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Barrier;
+    use std::thread;
+
+    use super::*;
+
+    /// A store counts out of a stripe of a thread's own: a second thread there would lose counts.
+    #[test]
+    fn no_two_threads_that_live_have_one_own_stripe() {
+        const THREADS: usize = 3 * OWN;
+        let together = Barrier::new(THREADS);
+        let stripe = || {
+            let stripe = stripe_of_thread();
+            together.wait();
+            stripe
+        };
+        let stripes: Vec<_> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(stripe)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let (own, shared): (Vec<_>, Vec<_>) = stripes.into_iter().partition(|(_, is_own)| *is_own);
+        assert_eq!(own.iter().collect::<BTreeSet<_>>().len(), own.len());
+        assert!(own.iter().all(|(index, _)| *index < OWN), "{own:?}");
+        assert!(shared.iter().all(|(index, _)| (OWN..OWN + SHARED).contains(index)), "{shared:?}");
+    }
+}

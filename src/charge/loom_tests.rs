@@ -52,18 +52,20 @@ impl Rig {
 
 /// The pair needs 6 of both; the other budget's last room is taken meanwhile, so the pair may be undone on the shared one. The single
 /// call of 5 fits beside everything that goes through, and must be admitted unless the pair went through.
+fn undo_against_a_fitting_single_charge(rig: &Arc<Rig>, charge_both: fn(&Rig, u64) -> bool) {
+    let pair = beside(rig, move |rig| charge_both(rig, 6));
+    let taker = beside(rig, move |rig| rig.charge(&[seat(&rig.other, 10)], 5));
+    let single = rig.charge(&[seat(&rig.shared, 10)], 5);
+    let (pair, taker) = (pair.join().unwrap(), taker.join().unwrap());
+    assert!(pair ^ taker, "the other budget has room for one of them");
+    assert!(single ^ pair, "the shared budget: refused only because the pair went through");
+    assert_eq!(rig.shared.peek(0).amount, if pair { 6 } else { 5 });
+    assert_eq!(rig.other.peek(0).amount, if pair { 6 } else { 5 });
+}
+
 #[test]
 fn loom_undo_of_a_two_budget_charge_against_a_fitting_single_one() {
-    check_both(|rig| {
-        let pair = beside(rig, move |rig| rig.charge(&rig.both(), 6));
-        let taker = beside(rig, move |rig| rig.charge(&[seat(&rig.other, 10)], 5));
-        let single = rig.charge(&[seat(&rig.shared, 10)], 5);
-        let (pair, taker) = (pair.join().unwrap(), taker.join().unwrap());
-        assert!(pair ^ taker, "the other budget has room for one of them");
-        assert!(single ^ pair, "the shared budget: refused only because the pair went through");
-        assert_eq!(rig.shared.peek(0).amount, if pair { 6 } else { 5 });
-        assert_eq!(rig.other.peek(0).amount, if pair { 6 } else { 5 });
-    });
+    check_both(|rig| undo_against_a_fitting_single_charge(rig, |rig, amount| rig.charge(&rig.both(), amount)));
 }
 
 /// Tries the short way first, as scopes do.
@@ -77,16 +79,7 @@ fn charge_shortly(rig: &Rig, amount: u64) -> bool {
 /// The same on the short way, which swaps what its look saw.
 #[test]
 fn loom_undo_of_a_charge_on_the_short_way() {
-    check(2, |rig| {
-        let pair = beside(rig, |rig| charge_shortly(rig, 6));
-        let taker = beside(rig, |rig| rig.charge(&[seat(&rig.other, 10)], 5));
-        let single = rig.charge(&[seat(&rig.shared, 10)], 5);
-        let (pair, taker) = (pair.join().unwrap(), taker.join().unwrap());
-        assert!(pair ^ taker, "the other budget has room for one of them");
-        assert!(single ^ pair, "the shared budget: refused only because the pair went through");
-        assert_eq!(rig.shared.peek(0).amount, if pair { 6 } else { 5 });
-        assert_eq!(rig.other.peek(0).amount, if pair { 6 } else { 5 });
-    });
+    check(2, |rig| undo_against_a_fitting_single_charge(rig, charge_shortly));
 }
 
 /// Both fit: neither's swap may undo the other's.

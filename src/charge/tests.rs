@@ -124,6 +124,35 @@ fn more_threads_than_own_stripes_charge_two_budgets_to_the_last_unit() {
     });
     assert_eq!(admitted, THREADS * EACH / 2);
     assert_eq!(rig.charged(), [THREADS * EACH / 2; 2]);
+    assert!(flights.flights.quiet().is_some(), "as many announcements have ended as have begun");
+}
+
+/// An attempt stands in the way of a call that fits without it, and is undone once the call has had time to find it.
+#[test]
+fn a_refuser_waits_for_an_attempt_that_is_undone_after_it_was_seen() {
+    let rig = rig(&[(Enforcement::Hard, Cap::Max(10)), (Enforcement::Hard, Cap::Max(10))]);
+    join(&rig.seats);
+    let window = Window::Day.index(rig.ground.manual.now());
+    let flight = rig.ground.flights.begin();
+    rig.seats[0].meter.admit(window, 6, Gate::Open).unwrap();
+    let asks = AtomicU64::new(0);
+    std::thread::scope(|threads| {
+        let call = threads.spawn(|| {
+            let cost = TOKENS.of(5);
+            asks.store(1, Ordering::Release);
+            charge(&rig.seats[..1], &rig.ground, Ask::Charge(&cost), rig.ground.manual.now(), &mut Windows::new())
+                .is_ok()
+        });
+        while asks.load(Ordering::Acquire) == 0 {
+            std::thread::yield_now();
+        }
+        // Far fewer turns than it waits, and more than it takes who waits for nobody.
+        (0..2_000).for_each(|_| std::thread::yield_now());
+        rig.seats[0].meter.undo(window, 6, Part::Used);
+        drop(flight);
+        assert!(call.join().unwrap());
+    });
+    assert_eq!(rig.charged(), [5, 0]);
 }
 
 #[test]
