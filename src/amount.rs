@@ -173,6 +173,12 @@ impl Cost {
         self.unpriced |= other.unpriced;
     }
 
+    /// Whether it has more of some resource than `other`.
+    #[cfg(feature = "persist")]
+    pub(crate) fn is_more(&self, other: &Self) -> bool {
+        self.items.iter().any(|&(resource, amount)| amount > other.amount(resource).unwrap_or(0))
+    }
+
     /// What this cost has beyond `earlier`, resource by resource: what has come to it since, for
     /// [`Hold::observe`](crate::Hold::observe). A resource that has not grown is not named.
     ///

@@ -31,6 +31,12 @@ impl Grant {
         self.extra.filter(|(topped, _)| *topped == window).map_or(0, |(_, extra)| extra)
     }
 
+    /// As it was given by an engine before.
+    #[cfg(feature = "persist")]
+    pub(crate) fn again(window: Window, cap: Option<Cap>, extra: Option<(i64, u64)>) -> Self {
+        Self { cap, extra, window }
+    }
+
     fn is_nothing(&self, now: Timestamp) -> bool {
         self.cap.is_none() && self.extra.is_none_or(|(topped, _)| topped < self.window.index(now))
     }
@@ -73,6 +79,13 @@ impl Grants {
         self.given.lock().budgets.get(&(subject.clone(), rule)).copied()
     }
 
+    /// All that was given, by subject and rule number, while nothing changes.
+    #[cfg(feature = "persist")]
+    pub(crate) fn with_all<R>(&self, act: impl FnOnce(&mut dyn Iterator<Item = (&Subject, u32, &Grant)>) -> R) -> R {
+        let given = self.given.lock();
+        act(&mut given.budgets.iter().map(|((subject, rule), grant)| (subject, *rule, grant)))
+    }
+
     /// Whether some budget of the subject with this text was given something, or may have been.
     #[inline]
     pub(crate) fn concern(&self, subject: &str) -> bool {
@@ -80,18 +93,20 @@ impl Grants {
         self.count.load(Ordering::Acquire) != 0 && self.subjects.read().contains(subject)
     }
 
-    /// Gives a budget something else, as `decide` says on what it has.
+    /// Gives a budget something else, as `decide` says on what it has, once `write` has written that down.
     pub(crate) fn change<R, E>(
         &self,
         subject: &Subject,
         (rule, window): Rule,
         now: Timestamp,
         decide: impl FnOnce(&mut Grant) -> Result<R, E>,
+        write: impl FnOnce(&Grant) -> Result<(), E>,
     ) -> Result<R, E> {
         let mut given = self.given.lock();
         let key = (subject.clone(), rule);
         let mut grant = given.budgets.get(&key).copied().unwrap_or(Grant { cap: None, extra: None, window });
         let answer = decide(&mut grant)?;
+        write(&grant)?;
         if grant.is_nothing(now) {
             given.budgets.remove(&key);
         } else {
@@ -127,7 +142,7 @@ mod tests {
             give(grant);
             Ok::<_, Infallible>(())
         };
-        let Ok(()) = grants.change(&subject, (0, Window::Day), now, decide);
+        let Ok(()) = grants.change(&subject, (0, Window::Day), now, decide, |_| Ok(()));
     }
 
     #[test]

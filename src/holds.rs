@@ -59,6 +59,30 @@ struct Slotted {
 }
 
 impl HoldId {
+    /// The id with this number.
+    #[cfg(feature = "persist")]
+    pub(crate) fn of_given(number: u64) -> Self {
+        Self(Id::Given(number))
+    }
+
+    /// Its number, if the engine gave it.
+    #[cfg(feature = "persist")]
+    pub(crate) fn given(&self) -> Option<u64> {
+        match self.0 {
+            Id::Given(number) => Some(number),
+            Id::Chosen(_) | Id::Slot(_) => None,
+        }
+    }
+
+    /// The resource and the subjects, if it is a slot's.
+    #[cfg(feature = "persist")]
+    pub(crate) fn slotted(&self) -> Option<(Resource, &[Subject])> {
+        match &self.0 {
+            Id::Slot(slot) => Some((slot.resource, &slot.subjects)),
+            Id::Given(_) | Id::Chosen(_) => None,
+        }
+    }
+
     /// The id of a workflow, in the table of workflows.
     pub(crate) fn of_workflow(id: &str) -> Self {
         Self(Id::Chosen(id.into()))
@@ -166,6 +190,8 @@ pub(crate) struct Holds<T: ?Sized> {
     kept: AtomicU64,
     max: u64,
     remember: Duration,
+    /// What ids with numbers begin at: above those of engines before.
+    first_number: AtomicU64,
 }
 
 struct Shard<T: ?Sized> {
@@ -191,6 +217,16 @@ struct Kept<T: ?Sized> {
     due: Timestamp,
     open: bool,
     keep: Keep,
+}
+
+/// How something is kept.
+#[cfg(feature = "persist")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KeptAs {
+    /// While open: when it expires. Afterwards: when it is forgotten.
+    pub(crate) due: Timestamp,
+    pub(crate) keep: Keep,
+    pub(crate) open: bool,
 }
 
 /// What becomes of an id whose hold is settled.
@@ -230,7 +266,14 @@ impl<T: ?Sized> Holds<T> {
             next: AtomicI64::new(i64::MAX),
             table: Mutex::new(Table { by_id: HashMap::with_hasher(hasher.clone()), queue: BinaryHeap::new() }),
         };
-        Self { shards: std::array::from_fn(shard), hasher: hasher.clone(), kept: AtomicU64::new(0), max, remember }
+        Self {
+            shards: std::array::from_fn(shard),
+            hasher: hasher.clone(),
+            kept: AtomicU64::new(0),
+            max,
+            remember,
+            first_number: AtomicU64::new(0),
+        }
     }
 
     /// Claims `id`; waits while another call is admitting a hold under it, a few steps.
@@ -257,13 +300,68 @@ impl<T: ?Sized> Holds<T> {
     /// Claims an id that no other hold has.
     pub(crate) fn claim_unique(&self) -> Result<Claim<'_, T>, Full> {
         self.count_one()?;
-        Ok(Claim { holds: self, id: HoldId(Id::Given(unique_number())), kept: false })
+        Ok(self.claim_number())
     }
 
     /// Claims an id for what takes the place of a hold that was kept, whatever the maximum.
     pub(crate) fn claim_in_exchange(&self) -> Claim<'_, T> {
         self.kept.fetch_add(1, Ordering::AcqRel);
-        Claim { holds: self, id: HoldId(Id::Given(unique_number())), kept: false }
+        self.claim_number()
+    }
+
+    fn claim_number(&self) -> Claim<'_, T> {
+        let number = self.first_number.load(Ordering::Acquire).wrapping_add(unique_number());
+        Claim { holds: self, id: HoldId(Id::Given(number)), kept: false }
+    }
+
+    /// Ids with numbers begin there.
+    #[cfg(feature = "persist")]
+    pub(crate) fn number_from(&self, first: u64) {
+        self.first_number.store(first, Ordering::Release);
+    }
+
+    /// How long the ids of settled ones are remembered.
+    #[cfg(feature = "persist")]
+    pub(crate) fn remember(&self) -> Duration {
+        self.remember
+    }
+
+    /// How `hold` is kept under `id`, if it is.
+    #[cfg(feature = "persist")]
+    pub(crate) fn kept_as(&self, id: &HoldId, hold: &T) -> Option<KeptAs> {
+        match self.shard(id).table.lock().by_id.get(id) {
+            Some(Entry::Kept(kept)) if kept.is(hold) => {
+                Some(KeptAs { due: kept.due, keep: kept.keep, open: kept.open })
+            }
+            _ => None,
+        }
+    }
+
+    /// All that are kept. Locks a shard at a time.
+    #[cfg(feature = "persist")]
+    pub(crate) fn all(&self) -> Vec<Arc<T>> {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            let table = shard.table.lock();
+            all.extend(table.by_id.values().filter_map(|entry| match entry {
+                Entry::Kept(kept) => Some(Arc::clone(&kept.hold)),
+                Entry::Claimed => None,
+            }));
+        }
+        all
+    }
+
+    /// Keeps what was read back, whatever the maximum: open until `due`, or settled and remembered until then.
+    #[cfg(feature = "persist")]
+    pub(crate) fn keep_again(&self, id: HoldId, hold: Arc<T>, KeptAs { due, keep, open }: KeptAs) {
+        self.kept.fetch_add(1, Ordering::AcqRel);
+        let shard = self.shard(&id);
+        let mut table = shard.table.lock();
+        let before = table.by_id.insert(id.clone(), Entry::Kept(Kept { hold, due, open, keep }));
+        shard.enqueue(&mut table, due, id);
+        drop(table);
+        // There is none: each is read back once.
+        drop(before);
     }
 
     fn count_one(&self) -> Result<(), Full> {

@@ -139,6 +139,8 @@ mod amount;
 mod charge;
 mod clock;
 mod cost;
+#[cfg(feature = "persist")]
+mod durable;
 mod engine;
 mod event;
 mod grants;
@@ -174,6 +176,11 @@ pub use clock::{Clock, ManualClock, TimeSource};
 pub use cost::{
     ClassSet, CostError, Estimate, EstimateError, Price, Rates, Rounding, Service, TokenClass, Unknown, Usage, Weights,
 };
+#[cfg(feature = "persist")]
+pub use durable::{
+    Fault, LostGuards, OpenError, Persist, PersistError, RecoveredHold, RecoveredWorkflow, RecoveryReport, Synced,
+    TornTail,
+};
 pub use engine::{
     CapChange, CapError, Component, Engine, EngineBuilder, FailurePolicy, OnFailure, Swept, UnknownResource,
 };
@@ -198,6 +205,8 @@ pub use window::{
     Bounds, Calendar, Countdown, Grid, Period, PeriodError, Span, TimeOfDay, Weekday, Window, WindowError, Zone,
     ZoneError,
 };
+#[cfg(feature = "persist")]
+pub use workflow::UnknownWorkflow;
 pub use workflow::{Counted, Progress, StepError, Workflow, WorkflowError, WorkflowSpec};
 
 /// The README's program runs.

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use crate::amount::{Cap, Cost, Unit};
 use crate::charge::{Passed, SeatSet, Windows};
 use crate::policy::Warn;
-use crate::scope::{Gate, Plan};
+use crate::scope::{Ahead, Gate, Plan};
 use crate::subject::Subject;
 use crate::time::Timestamp;
 use crate::window::{Bounds, Window};
@@ -116,6 +116,7 @@ impl Receipt {
                 }
             }
             drop(flight);
+            plan.write_counted(&share, Ahead::Step, now);
             plan.tell(Gate::touch, now);
         }
     }

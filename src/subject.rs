@@ -158,6 +158,17 @@ impl Name {
         }
     }
 
+    /// The text.
+    #[cfg(feature = "persist")]
+    pub(crate) fn as_str(&self) -> &str {
+        let bytes = match self {
+            Self::Short { length, bytes } => bytes.get(..usize::from(*length)).unwrap_or_default(),
+            Self::Long(bytes) => bytes,
+        };
+        // Made of a text.
+        std::str::from_utf8(bytes).unwrap_or_default()
+    }
+
     #[inline]
     pub(crate) fn is(&self, text: &str) -> bool {
         match self {

@@ -59,6 +59,16 @@ impl Condvar {
         guard
     }
 
+    /// The same for so long at most.
+    pub(crate) fn wait_for<'a, T>(
+        &self,
+        mut guard: MutexGuard<'a, T>,
+        during: std::time::Duration,
+    ) -> MutexGuard<'a, T> {
+        self.0.wait_for(&mut guard, during);
+        guard
+    }
+
     pub(crate) fn notify_all(&self) {
         self.0.notify_all();
     }
@@ -77,6 +87,11 @@ impl Condvar {
 
     pub(crate) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
         self.0.wait(guard).expect("loom's locks are not poisoned")
+    }
+
+    /// Models have no time: it waits.
+    pub(crate) fn wait_for<'a, T>(&self, guard: MutexGuard<'a, T>, _: std::time::Duration) -> MutexGuard<'a, T> {
+        self.wait(guard)
     }
 
     pub(crate) fn notify_all(&self) {

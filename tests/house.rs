@@ -23,11 +23,13 @@ const FLOORS: &[(&str, u8)] = &[
     ("holds", 3),
     ("live", 3),
     ("observe", 3),
+    ("persist", 3),
     ("registry", 3),
     // 4, charging.
     ("charge", 4),
     // 5, the face.
     ("allowance", 5),
+    ("durable", 5),
     ("engine", 5),
     ("event", 5),
     ("refusal", 5),
@@ -39,7 +41,6 @@ const FLOORS: &[(&str, u8)] = &[
     ("workflow", 5),
     // 6, edges.
     ("adapters", 6),
-    ("persist", 6),
 ];
 
 struct Source {

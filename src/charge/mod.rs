@@ -24,13 +24,15 @@ use smallvec::SmallVec;
 
 use crate::amount::{Cap, Cost, Resource};
 use crate::clock::Clock;
-use crate::meter::{Gate, NO_WORD, Part, State, rule};
+use crate::meter::{Gate, Meter, NO_WORD, Part, State, rule};
 use crate::policy::Enforcement;
 use crate::time::Timestamp;
 use examine::Examiner;
 pub(crate) use examine::{Blocked, Refused};
 pub(crate) use flights::{Flight, Flights};
 pub(crate) use moment::{Moment, charge_in, charge_in_order, record_in_order, take_back};
+#[cfg(feature = "persist")]
+pub(crate) use seat::UNWRITTEN;
 pub(crate) use seat::{Label, Seat};
 pub(crate) use short::{Measure, Quick, Short, charge_found};
 pub(crate) use tell::Reached;
@@ -86,6 +88,25 @@ impl Asked for Ask<'_> {
         match self {
             Self::Hold(_) => Part::Held,
             Self::Charge(_) | Self::Room => Part::Used,
+        }
+    }
+}
+
+#[cfg(feature = "persist")]
+impl Ask<'_> {
+    /// The amount asked of a budget of `resource`; `None` when nothing is taken from it.
+    pub(crate) fn amount_of(self, resource: Resource) -> Option<u64> {
+        Asked::of(self, resource)
+    }
+}
+
+/// Takes back an amount that was charged in `window`, to be used or held, and counted as such.
+#[cold]
+fn give_up(meter: &Meter, window: i64, amount: u64, part: Part) {
+    match part {
+        Part::Used => meter.undo(window, amount, part),
+        Part::Held => {
+            meter.settle(window, amount, 0);
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "persist")]
+use super::{Ask, Asked};
 use super::{Glance, Place};
 use crate::amount::{Cap, Resource, Unit};
 use crate::grants::raised;
@@ -18,7 +20,14 @@ pub(crate) struct Label {
     pub(crate) resource: Arc<str>,
     pub(crate) unit: Unit,
     pub(crate) warn: Box<[Warn]>,
+    /// On disk: 0 of the policy's; of a workflow's the stamp of its beginning; [`UNWRITTEN`] of what is not written down.
+    #[cfg(feature = "persist")]
+    pub(crate) carrier: u64,
 }
+
+/// Of budgets that are not written down.
+#[cfg(feature = "persist")]
+pub(crate) const UNWRITTEN: u64 = u64::MAX;
 
 /// A budget's place in a scope.
 #[derive(Debug)]
@@ -129,6 +138,12 @@ impl Seat {
         match self.meter.admit_at(&self.slice, now, amount, Gate::Open, part) {
             Ok(state) | Err(state) => state,
         }
+    }
+
+    /// Takes back what an admission of `ask` charged in `window`.
+    #[cfg(feature = "persist")]
+    pub(crate) fn give_up(&self, window: i64, amount: u64, ask: Ask<'_>) {
+        super::give_up(&self.meter, window, amount, ask.part());
     }
 
     /// As [`Meter::return_to`].

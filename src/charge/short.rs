@@ -5,7 +5,9 @@
 
 use std::borrow::Borrow;
 
-use super::{Ask, Asked, Flights, Glance, Place, SEATS_INLINE, Seat, Windows, charge_hard, look, mark_held, unset};
+use super::{
+    Ask, Asked, Flights, Glance, Place, SEATS_INLINE, Seat, Windows, charge_hard, give_up, look, mark_held, unset,
+};
 use crate::amount::{Cost, Resource};
 use crate::meter::{Gate, Layout, Meter, MeterRef, Part, Slice, State, Striping};
 use crate::time::Timestamp;
@@ -49,41 +51,54 @@ impl Short {
         }
     }
 
-    /// Charges `cost` if it is of the budgets' resources alone, and fits. Otherwise nothing is charged.
+    /// Charges `cost` if it is of the budgets' resources alone, and fits. Otherwise nothing is charged. Where something has to be written down for
+    /// it, `cover` does; if it says no, what was charged is taken back.
     #[allow(
         clippy::inline_always,
         reason = "measured: a cost that is made for the call is never looked up in memory this way"
     )]
     #[inline(always)]
-    pub(crate) fn charge(&self, cost: &Cost, now: Timestamp, flights: &Flights) -> bool {
+    pub(crate) fn charge(&self, cost: &Cost, now: Timestamp, flights: &Flights, cover: impl FnOnce() -> bool) -> bool {
         match self {
-            Self::Single(place) => place.charge(cost, now),
-            Self::Several(places) => charge_several(places, cost, now, flights),
+            Self::Single(place) => place.charge(cost, now, cover),
+            Self::Several(places) => charge_several(places, cost, now, flights, cover),
         }
     }
 
     /// Holds `cost` where [`Short::charge`] would charge it, if it names the resources of all budgets; says in which windows. A hold opens the
     /// windows of the others too, which is for the long way.
     #[inline]
-    pub(crate) fn hold(&self, cost: &Cost, now: Timestamp, flights: &Flights) -> Option<Windows> {
+    pub(crate) fn hold(
+        &self,
+        cost: &Cost,
+        now: Timestamp,
+        flights: &Flights,
+        cover: impl FnOnce() -> bool,
+    ) -> Option<Windows> {
         match self {
-            Self::Single(place) => hold_all(std::slice::from_ref(place), cost, now, flights),
-            Self::Several(places) => hold_all(places, cost, now, flights),
+            Self::Single(place) => hold_all(std::slice::from_ref(place), cost, now, flights, cover),
+            Self::Several(places) => hold_all(places, cost, now, flights, cover),
         }
     }
 }
 
 /// Charges budgets that were found for this call, in the policy's order; as [`Short::charge`].
-pub(crate) fn charge_found(places: &[Quick<&Meter, &Measure>], cost: &Cost, now: Timestamp, flights: &Flights) -> bool {
+pub(crate) fn charge_found(
+    places: &[Quick<&Meter, &Measure>],
+    cost: &Cost,
+    now: Timestamp,
+    flights: &Flights,
+    cover: impl FnOnce() -> bool,
+) -> bool {
     match places {
         [] => false,
-        [place] => place.charge(cost, now),
+        [place] => place.charge(cost, now, cover),
         places => {
             // As `join` does when a scope is resolved.
             for place in places.iter().filter(|place| !place.meter.may_overstate()) {
                 place.meter.join();
             }
-            charge_several(places, cost, now, flights)
+            charge_several(places, cost, now, flights, cover)
         }
     }
 }
@@ -95,8 +110,9 @@ fn charge_several<A: Borrow<Meter>, M: Borrow<Measure>>(
     cost: &Cost,
     now: Timestamp,
     flights: &Flights,
+    cover: impl FnOnce() -> bool,
 ) -> bool {
-    take_short(places, Ask::Charge(cost), cost, (now, flights), &mut [0; SEATS_INLINE])
+    take_short(places, Ask::Charge(cost), cost, (now, flights), &mut [0; SEATS_INLINE], cover)
 }
 
 /// As [`Short::hold`].
@@ -105,12 +121,13 @@ fn hold_all<A: Borrow<Meter>, M: Borrow<Measure>>(
     cost: &Cost,
     now: Timestamp,
     flights: &Flights,
+    cover: impl FnOnce() -> bool,
 ) -> Option<Windows> {
     if !places.iter().all(|place| cost.amount(place.resource()).is_some()) {
         return None;
     }
     let mut windows = unset(places.len());
-    take_short(places, Ask::Hold(cost), cost, (now, flights), &mut windows).then_some(windows)
+    take_short(places, Ask::Hold(cost), cost, (now, flights), &mut windows, cover).then_some(windows)
 }
 
 /// The same amount, asked of every budget.
@@ -141,6 +158,7 @@ fn take_short<A: Borrow<Meter>, M: Borrow<Measure>>(
     cost: &Cost,
     at: (Timestamp, &Flights),
     windows: &mut [i64],
+    cover: impl FnOnce() -> bool,
 ) -> bool {
     if places.len() > SEATS_INLINE {
         return false;
@@ -148,10 +166,10 @@ fn take_short<A: Borrow<Meter>, M: Borrow<Measure>>(
     if let [(resource, amount @ 1..)] = *cost.items.as_slice()
         && places.iter().all(|place| place.resource() == resource)
     {
-        return take_asked(places, Same { amount, part: ask.part() }, at, windows);
+        return take_asked(places, Same { amount, part: ask.part() }, at, windows, cover);
     }
     let is_counted = |&(resource, _): &(Resource, u64)| places.iter().any(|place| place.resource() == resource);
-    cost.items.iter().all(is_counted) && take_asked(places, ask, at, windows)
+    cost.items.iter().all(is_counted) && take_asked(places, ask, at, windows, cover)
 }
 
 #[allow(clippy::inline_always, reason = "as `take_short`")]
@@ -161,15 +179,37 @@ fn take_asked<A: Borrow<Meter>, M: Borrow<Measure>>(
     ask: impl Asked,
     (now, flights): (Timestamp, &Flights),
     windows: &mut [i64],
+    cover: impl FnOnce() -> bool,
 ) -> bool {
     let glances = &mut [Glance::default(); SEATS_INLINE];
     let Some(seen) = look(places, ask, now, glances) else { return false };
-    let _flight = seen.is_announced(ask).then(|| flights.begin());
+    let flight = seen.is_announced(ask).then(|| flights.begin());
     let taken = charge_hard(places, glances, ask, windows, |_, _| {});
     if taken && ask.part() == Part::Held {
         mark_held(places, ask, windows);
     }
+    drop(flight);
+    if taken && places.iter().any(|place| place.meter.borrow().is_beyond()) && !cover() {
+        give_up_all(places, ask, flights, windows);
+        return false;
+    }
     taken
+}
+
+/// Takes back what could not be written down.
+#[cold]
+fn give_up_all<A: Borrow<Meter>, M: Borrow<Measure>>(
+    places: &[Quick<A, M>],
+    ask: impl Asked,
+    flights: &Flights,
+    windows: &[i64],
+) {
+    let _flight = flights.begin();
+    for (place, &window) in places.iter().zip(windows) {
+        if let Some(amount @ 1..) = ask.of(place.resource()) {
+            give_up(place.meter.borrow(), window, amount, ask.part());
+        }
+    }
 }
 
 impl Measure {
@@ -193,10 +233,15 @@ impl<A: Borrow<Meter>, M: Borrow<Measure>> Quick<A, M> {
     /// As [`Short::charge`].
     #[allow(clippy::inline_always, reason = "as `Short::charge`")]
     #[inline(always)]
-    pub(crate) fn charge(&self, cost: &Cost, now: Timestamp) -> bool {
+    pub(crate) fn charge(&self, cost: &Cost, now: Timestamp, cover: impl FnOnce() -> bool) -> bool {
         match *cost.items.as_slice() {
             [(resource, amount)] if resource == self.resource() && amount != 0 => {
-                self.admit_in(self.measure.borrow().slice.index(now), amount).is_ok()
+                let Ok(state) = self.admit_in(self.measure.borrow().slice.index(now), amount) else { return false };
+                if self.meter.borrow().is_beyond() && !cover() {
+                    give_up(self.meter.borrow(), state.window, amount, Part::Used);
+                    return false;
+                }
+                true
             }
             _ => false,
         }

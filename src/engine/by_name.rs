@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use super::{Core, Engine, InForce};
 use crate::amount::Cost;
-use crate::charge::{Measure, Quick, SEATS_INLINE, charge_found};
+use crate::charge::{Ask, Measure, Quick, SEATS_INLINE, charge_found};
 use crate::meter::{Meter, MeterRef};
 use crate::registry::Rule;
 use crate::report::Admission;
@@ -76,13 +76,25 @@ impl Kinds {
     }
 
     /// Charges `cost` if all is usual and it fits. Otherwise nothing is charged.
-    fn charge<S: AsRef<str>>(&self, subjects: &[S], cost: &Cost, now: Timestamp, core: &Core) -> bool {
+    fn charge<S: AsRef<str>>(
+        &self,
+        subjects: &[S],
+        cost: &Cost,
+        now: Timestamp,
+        (core, cover): (&Core, &dyn Fn() -> bool),
+    ) -> bool {
         if let ([text], []) = (subjects, &*self.global)
             && let Some([limit]) = self.usual(text.as_ref(), core)
         {
             // One budget: nothing to put in order, and nobody to wait for.
-            let charge = |meter: &Meter| Quick { meter, measure: &limit.measure }.charge(cost, now);
-            if let Some(is_charged) = core.registry.with(text.as_ref(), limit.rule.0, charge) {
+            // Nothing is written under the registry's lock: what has to be is charged with a share of the budget.
+            let mut is_due = false;
+            let charge = |meter: &Meter| {
+                let due = || std::mem::replace(&mut is_due, true);
+                Quick { meter, measure: &limit.measure }.charge(cost, now, due)
+            };
+            let charged = core.registry.with(text.as_ref(), limit.rule.0, charge);
+            if let Some(is_charged) = charged.filter(|_| !is_due) {
                 return is_charged;
             }
         }
@@ -114,7 +126,7 @@ impl Kinds {
         places.sort_unstable_by_key(|&(limit, text, _)| (limit.order, text));
         let places: SmallVec<[_; SEATS_INLINE]> =
             places.into_iter().map(|(limit, _, meter)| Quick { meter, measure: &limit.measure }).collect();
-        charge_found(&places, cost, now, &core.flights)
+        charge_found(&places, cost, now, &core.flights, cover)
     }
 
     /// The limits on a subject, if it is one, and all that is said of it is said of its kind.
@@ -161,10 +173,17 @@ impl Engine {
         let subjects: SmallVec<[S; 4]> = subjects.into_iter().collect();
         let now = core.now();
         let current = |kinds: &Kinds| kinds.version == core.live.version();
-        let charge = |kinds: &Kinds| kinds.charge(&subjects, &cost, now, core);
+        let cover = || self.is_covered(&subjects, &cost, now);
+        let charge = |kinds: &Kinds| kinds.charge(&subjects, &cost, now, (core, &cover));
         if core.kinds.with(current, || Kinds::new(core, now), charge) {
             return Ok(Admission::default());
         }
         self.scope(subjects.iter().map(AsRef::as_ref))?.try_charge(cost)
+    }
+
+    /// Whether what was charged is written down.
+    #[cold]
+    fn is_covered<S: AsRef<str>>(&self, subjects: &[S], cost: &Cost, now: Timestamp) -> bool {
+        self.scope(subjects.iter().map(AsRef::as_ref)).is_ok_and(|scope| scope.is_covered(Ask::Charge(cost), now))
     }
 }

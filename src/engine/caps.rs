@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Core, Engine, InForce};
+use super::{Component, Core, Engine, InForce};
 use crate::amount::{Cap, Unit};
 use crate::event::{BudgetName, EventKind};
 use crate::grants::{Grant, raised};
@@ -70,6 +70,8 @@ pub enum CapError {
         /// The limit's window.
         window: Window,
     },
+    /// It could not be written down. Nothing changes.
+    Degraded(Component),
     /// The cap would be more than a budget of the limit's window can hold.
     TooLarge {
         /// The limit's window.
@@ -90,6 +92,7 @@ impl fmt::Display for CapError {
             }
             Self::Scope(error) => error.fmt(f),
             Self::Unlimited => f.write_str("the budget is unlimited: there is nothing to top up"),
+            Self::Degraded(component) => component.fmt(f),
             Self::NoWindow { window } => {
                 write!(f, "a budget with a {window} window cannot be topped up: set an override instead")
             }
@@ -196,14 +199,17 @@ impl Engine {
         let at = core.now_precise();
         let in_force = core.live.get();
         let mut budget = Budget::find(core, &in_force, subject, limit, at)?;
-        let (before, after, until) = core.grants.change(subject, budget.rule, at, |grant| {
+        let (label, rule) = (Arc::clone(&budget.label), budget.rule);
+        let decide = |grant: &mut Grant| {
             budget.catch_up(grant);
             let before = budget.cap_now(grant);
             let until = decide(&budget, grant)?;
             Ok::<_, CapError>((before, budget.cap_now(grant), until))
-        })?;
+        };
+        let write = |grant: &Grant| core.write_grant(subject, &label, rule, grant, at);
+        let (before, after, until) = core.grants.change(subject, rule, at, decide, write)?;
         core.live.touch();
-        let Budget { label, window, .. } = budget;
+        let window = rule.1;
         let (limit, resource) = (Arc::clone(&label.limit), Arc::clone(&label.resource));
         Ok(CapChange { limit, subject: subject.clone(), resource, unit: label.unit, window, at, before, after, until })
     }

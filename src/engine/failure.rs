@@ -8,7 +8,7 @@ use crate::sync::{AtomicU8, Ordering};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Component {
-    /// Where usage is kept beyond this process.
+    /// Where usage is kept beyond this process: a store of the host's, or the directory that the engine is persisted in.
     Store,
     /// Where the policy comes from: a flag service, a file, a control plane. The last policy that was good stays in force.
     Policy,
@@ -49,6 +49,8 @@ impl fmt::Display for Component {
 pub enum OnFailure {
     /// It passes whatever the budgets say, is counted in memory, and its result says that it is degraded.
     Open,
+    /// It goes by the budgets as they are in memory, and its result says that it is degraded.
+    InMemory,
     /// It fails with an error that names what is degraded. Nothing is charged.
     Closed,
 }
@@ -94,6 +96,21 @@ impl Default for FailurePolicy {
 }
 
 impl FailurePolicy {
+    /// Everything goes on by the budgets as they are in memory: for hosts that would rather forget than stop.
+    ///
+    /// For a store that this engine alone writes to, such as the directory that it is persisted in: limits hold in this process, results say
+    /// that they are degraded, and what was charged meanwhile is written down once the disk is well again.
+    pub fn degraded() -> Self {
+        let on = OnFailure::InMemory;
+        Self { check: on, record: on, reserve: on, reset: on }
+    }
+
+    /// Everything that can be refused is, records too: for hosts that would rather stop than forget.
+    pub fn fail_closed() -> Self {
+        let on = OnFailure::Closed;
+        Self { check: on, record: on, reserve: on, reset: on }
+    }
+
     /// What checks do.
     pub fn check(self, check: OnFailure) -> Self {
         Self { check, ..self }

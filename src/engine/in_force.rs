@@ -16,14 +16,14 @@ use crate::window::Window;
 
 /// The numbers that an engine has given to names. They only grow: a number means the same under every policy.
 #[derive(Debug, Default)]
-pub(super) struct Names {
+pub(crate) struct Names {
     resources: Vec<Box<str>>,
     rules: HashMap<(Box<str>, Resource, Window), u32>,
 }
 
 impl Names {
     /// The number of the resource `name`, a new one the first time it is named.
-    pub(super) fn resource(&mut self, engine: u32, name: &str) -> Resource {
+    pub(crate) fn resource(&mut self, engine: u32, name: &str) -> Resource {
         let index = self.resources.iter().position(|known| **known == *name).unwrap_or_else(|| {
             self.resources.push(name.into());
             self.resources.len() - 1
@@ -32,9 +32,34 @@ impl Names {
     }
 
     fn rule(&mut self, limit: &Limit, resource: Resource) -> Rule {
+        self.rule_of(limit.id(), resource, limit.window())
+    }
+
+    /// The number of the rule with these names, a new one the first time it is named.
+    pub(crate) fn rule_of(&mut self, limit: &str, resource: Resource, window: Window) -> Rule {
         let next = self.rules.len() as u32;
-        let key = (limit.id().into(), resource, limit.window());
-        (*self.rules.entry(key).or_insert(next), limit.window())
+        (*self.rules.entry((limit.into(), resource, window)).or_insert(next), window)
+    }
+
+    /// What a resource is called.
+    #[cfg(feature = "persist")]
+    pub(crate) fn resource_name(&self, resource: Resource) -> Option<&str> {
+        self.resources.get(resource.index()).map(AsRef::as_ref)
+    }
+
+    /// All rules by their numbers: limit, resource and window.
+    #[cfg(feature = "persist")]
+    pub(crate) fn all_rules(&self) -> Vec<(Box<str>, Box<str>, Window)> {
+        let mut rules: Vec<_> = self
+            .rules
+            .iter()
+            .map(|((limit, resource, window), number)| (*number, &**limit, *resource, *window))
+            .collect();
+        rules.sort_unstable_by_key(|(number, ..)| *number);
+        let named = |(_, limit, resource, window): (u32, &str, Resource, Window)| {
+            (limit.into(), self.resource_name(resource).unwrap_or_default().into(), window)
+        };
+        rules.into_iter().map(named).collect()
     }
 }
 
@@ -100,6 +125,8 @@ impl InForce {
                     resource: limit.resource().into(),
                     unit: policy.unit(limit.resource()).unwrap_or(Unit::Count),
                     warn: limit.warnings().into(),
+                    #[cfg(feature = "persist")]
+                    carrier: 0,
                 };
                 let striping = match limit.is_striped() {
                     None => striping,

@@ -2,6 +2,8 @@
 
 use std::convert::Infallible;
 use std::fmt;
+#[cfg(feature = "persist")]
+use std::sync::OnceLock;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -11,6 +13,8 @@ use crate::amount::{Cap, Cost, Resource};
 use crate::charge::{Flights, Grounds, News, Seat, What};
 use crate::clock::Clock;
 use crate::cost::{CostError, Usage};
+#[cfg(feature = "persist")]
+use crate::durable::{Keeper, RecoveryReport, Store};
 use crate::event::{BudgetName, Event, EventKind, Events, Standing};
 use crate::grants::Grants;
 use crate::holds::{Claim, Full, HoldId, Holds, NotClaimed};
@@ -35,7 +39,7 @@ pub use caps::{CapChange, CapError};
 use failure::Health;
 pub use failure::{Component, FailurePolicy, OnFailure};
 pub(crate) use in_force::InForce;
-use in_force::Names;
+pub(crate) use in_force::Names;
 
 /// Holds with an id or a time-to-live that an engine keeps unless told otherwise, open and remembered.
 const HOLDS_MAX: u64 = 1_000_000;
@@ -83,6 +87,9 @@ pub(crate) struct Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        // Written down first: what is kept is open, and stays so.
+        #[cfg(feature = "persist")]
+        let _failed_before = self.core.close();
         drop((self.core.holds.let_go(), self.core.timed.let_go()));
     }
 }
@@ -113,8 +120,15 @@ pub(crate) struct Core {
     kinds: Derived<by_name::Kinds>,
     /// Of limits that do not say it.
     striping: Striping,
-    /// Only used when a policy is put in force, or a budget is made that no policy names.
-    names: Mutex<Names>,
+    /// Only used when a policy is put in force, or a budget is made that no policy names; and to write names down.
+    pub(crate) names: Mutex<Names>,
+    /// Where it is written down, if it is, and what was found there.
+    #[cfg(feature = "persist")]
+    pub(crate) store: OnceLock<Store>,
+    #[cfg(feature = "persist")]
+    pub(crate) recovered: OnceLock<RecoveryReport>,
+    #[cfg(feature = "persist")]
+    pub(crate) keeper: Mutex<Option<Keeper>>,
 }
 
 impl fmt::Debug for Core {
@@ -145,6 +159,43 @@ impl Core {
 
     pub(crate) fn degraded(&self) -> Option<Component> {
         self.health.degraded()
+    }
+
+    /// Says at `at` that something is degraded, or is well again.
+    pub(crate) fn set_degraded(&self, component: Component, degraded: bool, at: Timestamp) {
+        if self.health.set(component, degraded) {
+            self.live.touch();
+            let kind = if degraded { EventKind::Degraded { component } } else { EventKind::Healed { component } };
+            self.emit(at, || kind);
+        }
+    }
+
+    /// Nothing is written down any more: as degraded, without telling anybody.
+    #[cfg(feature = "persist")]
+    pub(crate) fn set_closed(&self) {
+        if self.health.set(Component::Store, true) {
+            self.live.touch();
+        }
+    }
+
+    /// The number that resources of this engine carry.
+    #[cfg(feature = "persist")]
+    pub(crate) const fn number(&self) -> u32 {
+        self.id
+    }
+
+    /// Nothing is written down.
+    #[cfg(not(feature = "persist"))]
+    #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "as with the feature `persist`")]
+    pub(crate) fn write_grant(
+        &self,
+        _: &Subject,
+        _: &crate::charge::Label,
+        _: crate::registry::Rule,
+        _: &crate::grants::Grant,
+        _: Timestamp,
+    ) -> Result<(), CapError> {
+        Ok(())
     }
 
     /// Settles the holds, and ends the workflows and allowances, whose time has run out by `now`; says how many.
@@ -241,8 +292,10 @@ impl Grounds for Core {
 }
 
 /// Sets up an [`Engine`].
+///
+/// `P` says how it survives restarts: not at all, unless `persist` was called.
 #[derive(Debug)]
-pub struct EngineBuilder {
+pub struct EngineBuilder<P = ()> {
     policy: Policy,
     clock: Clock,
     hold_ttl: Option<Duration>,
@@ -253,9 +306,10 @@ pub struct EngineBuilder {
     failure_policy: FailurePolicy,
     events: Option<Events>,
     striping: Striping,
+    pub(crate) persist: P,
 }
 
-impl EngineBuilder {
+impl<P> EngineBuilder<P> {
     /// The clock to use instead of [`Clock::system`].
     pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
         self.clock = clock.into();
@@ -344,15 +398,20 @@ impl EngineBuilder {
         self
     }
 
-    /// The engine.
-    pub fn build(self) -> Engine {
+    /// The engine, whose budgets are written down if that is so; and how it is kept.
+    pub(crate) fn make(self, is_watched: bool) -> (Engine, P) {
         let id = next_number();
         let mut names = Names::default();
+        let registry = Registry::new(self.subjects_max);
+        #[cfg(feature = "persist")]
+        let registry = if is_watched { registry.watched() } else { registry };
+        #[cfg(not(feature = "persist"))]
+        debug_assert!(!is_watched, "nothing is written down");
         let core = Core {
             id,
             clock: self.clock,
             live: Live::new(InForce::new(self.policy, (id, self.striping), &mut names)),
-            registry: Registry::new(self.subjects_max),
+            registry,
             flights: Flights::new(),
             holds: Holds::new(self.holds_max, self.remember_settled),
             timed: Holds::new(self.holds_max, Duration::ZERO),
@@ -368,9 +427,43 @@ impl EngineBuilder {
             kinds: Derived::new(),
             striping: self.striping,
             names: Mutex::new(names),
+            #[cfg(feature = "persist")]
+            store: OnceLock::new(),
+            #[cfg(feature = "persist")]
+            recovered: OnceLock::new(),
+            #[cfg(feature = "persist")]
+            keeper: Mutex::new(None),
         };
         let core = Arc::new(core);
-        Engine { _lease: core.lease(), core }
+        (Engine { _lease: core.lease(), core }, self.persist)
+    }
+
+    /// The same, kept otherwise.
+    #[cfg(feature = "persist")]
+    pub(crate) fn kept_by<Q>(self, persist: Q) -> EngineBuilder<Q> {
+        let Self { policy, clock, hold_ttl, subjects_max, holds_max, remember_settled, .. } = self;
+        let Self { refund_within, failure_policy, events, striping, .. } = self;
+        EngineBuilder {
+            policy,
+            clock,
+            hold_ttl,
+            subjects_max,
+            holds_max,
+            remember_settled,
+            refund_within,
+            failure_policy,
+            events,
+            striping,
+            persist,
+        }
+    }
+}
+
+impl EngineBuilder {
+    /// The engine.
+    pub fn build(self) -> Engine {
+        let (engine, ()) = self.make(false);
+        engine
     }
 }
 
@@ -393,7 +486,13 @@ impl Engine {
             failure_policy: FailurePolicy::default(),
             events: None,
             striping: Striping::default(),
+            persist: (),
         }
+    }
+
+    #[cfg(feature = "persist")]
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
     }
 
     /// The resource that the policy in force declares as `name`. Look it up once and keep it: it stays good when a policy is swapped in
@@ -504,11 +603,7 @@ impl Engine {
     /// Says that something the engine depends on is degraded, or is well again. From then on operations do what the [`FailurePolicy`]
     /// says; calls under way may still go by the state before.
     pub fn set_degraded(&self, component: Component, degraded: bool) {
-        if self.core.health.set(component, degraded) {
-            self.core.live.touch();
-            let kind = if degraded { EventKind::Degraded { component } } else { EventKind::Healed { component } };
-            self.core.emit(self.core.now(), || kind);
-        }
+        self.core.set_degraded(component, degraded, self.core.now());
     }
 
     /// What is degraded, if something is.

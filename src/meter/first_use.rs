@@ -54,6 +54,13 @@ impl Opened {
         LAYOUT.unpack(self.word.load(Ordering::Acquire), 0)
     }
 
+    /// Lets window `number` be the one that began last, when [`Opened::last`] said. Nobody else has it yet.
+    #[cfg(feature = "persist")]
+    pub(super) fn restore(&self, number: i64, began: u64) {
+        let amount = began.min(LAYOUT.saturated());
+        self.word.store(LAYOUT.pack(State { window: number, amount }), Ordering::Release);
+    }
+
     /// In which slice of the epoch's grid of its length the last window began.
     pub(super) fn began_in(&self) -> Option<i64> {
         let State { amount, .. } = self.last();

@@ -42,6 +42,12 @@ impl Group {
         self.owner.is(owner)
     }
 
+    /// Whose they are.
+    #[cfg(feature = "persist")]
+    pub(crate) fn owner(&self) -> &str {
+        self.owner.as_str()
+    }
+
     #[inline]
     pub(crate) fn meters(&self) -> &[Meter] {
         &self.meters

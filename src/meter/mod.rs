@@ -22,6 +22,8 @@
 
 mod cold;
 mod first_use;
+#[cfg(feature = "persist")]
+mod image;
 mod jump;
 mod meter_ref;
 mod mould;
@@ -39,6 +41,8 @@ use crate::time::{MICROS_PER_DAY, Timestamp};
 use crate::window::{Bounds, Window};
 use cold::Cold;
 use first_use::Opened;
+#[cfg(feature = "persist")]
+pub(crate) use image::{Course as ImageCourse, Image};
 pub(crate) use meter_ref::{GROUP_MAX, Group, MeterRef};
 use mould::Kind;
 pub(crate) use mould::{Mould, Past};
@@ -63,6 +67,9 @@ pub(crate) struct Meter {
     /// window that was left, is in the cold part.
     landed: AtomicU64,
     cold: OnceBox<Cold>,
+    /// What is written down: see [`image`].
+    #[cfg(feature = "persist")]
+    ceiling: AtomicU64,
     mould: Arc<Mould>,
     /// What its keeper finds it by.
     number: u32,
@@ -104,6 +111,8 @@ impl Meter {
             word: AtomicU64::new(mould.unused),
             landed: AtomicU64::new(mould.landed),
             cold,
+            #[cfg(feature = "persist")]
+            ceiling: AtomicU64::new(image::UNWATCHED),
             mould: Arc::clone(mould),
             number,
             joined: AtomicU8::new(0),
@@ -129,6 +138,22 @@ impl Meter {
     pub(crate) fn in_window_with_all(window: &Window, now: i64) -> Self {
         let meter = Self::in_window(window, now);
         Self { cold: OnceBox::with_value(Box::new(Cold::new(&meter.mould))), ..meter }
+    }
+
+    /// Whether what is charged is above what is written down. After a charge's swap of the word: see [`image`].
+    #[cfg(feature = "persist")]
+    #[inline]
+    pub(crate) fn is_beyond(&self) -> bool {
+        // Pairs with the stores in `set_ceiling` and `seal`.
+        self.word.load(Ordering::Acquire) > self.ceiling.load(Ordering::Acquire)
+    }
+
+    /// Without the feature `persist` nothing is written down.
+    #[cfg(not(feature = "persist"))]
+    #[inline]
+    #[allow(clippy::unused_self, reason = "as with the feature")]
+    pub(crate) const fn is_beyond(&self) -> bool {
+        false
     }
 
     /// What its keeper finds it by.

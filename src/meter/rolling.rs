@@ -407,6 +407,49 @@ impl<const SLOTS: usize> Rolling<SLOTS> {
         change(&self.skew, WHOLE, 0, |state| if state.amount == old { State { amount: new, ..state } } else { state });
     }
 
+    /// The latest number, the skew, and what each number that counts has charged; what threads owe counts as charged in the latest. At least all
+    /// that is in a slot when this is called.
+    #[cfg(feature = "persist")]
+    pub(super) fn image(&self) -> (i64, i64, Vec<(i64, u64)>) {
+        let latest = self.latest();
+        let amounts = self.amounts(Self::first_live(latest), latest);
+        let amounts = amounts.map(|(number, [used, held])| (number, used.saturating_add(held)));
+        let mut slots: Vec<_> = amounts.filter(|(number, amount)| *amount > 0 || *number == latest).collect();
+        // Read last: what is not in a slot yet, or no more, is in here.
+        let total = self.total.fetch_or(0, Ordering::AcqRel);
+        let sum = slots.iter().fold(0_u64, |sum, (_, amount)| sum.saturating_add(*amount));
+        if let Some((_, amount)) = slots.last_mut() {
+            *amount = amount.saturating_add(total.saturating_sub(sum));
+        }
+        slots.retain(|(_, amount)| *amount > 0);
+        (latest, self.skew.load(Ordering::Acquire) as i64, slots)
+    }
+
+    /// Stands as [`Rolling::image`] said, all of it used. Nobody else has it yet.
+    #[cfg(feature = "persist")]
+    pub(super) fn restore(&self, latest: i64, skew: i64, slots: &[(i64, u64)]) {
+        self.skew.store(skew as u64, Ordering::Release);
+        self.advance(latest);
+        // Everything up to here may have been granted.
+        raise(&self.left, latest);
+        raise(&self.landed, latest);
+        let live = Self::first_live(latest)..=latest;
+        for &(number, amount) in slots.iter().filter(|(number, _)| live.contains(number)) {
+            let (word, turn) = self.place(Part::Used, number);
+            let amount = amount.min(self.layout.saturated());
+            word.store(self.layout.pack(State { window: turn, amount }), Ordering::Release);
+            change(&self.total, WHOLE, 0, |state| State { amount: rule::add(WHOLE, state.amount, amount), ..state });
+        }
+    }
+
+    /// Counts some of what `number` has used as held.
+    #[cfg(feature = "persist")]
+    pub(super) fn hold_again(&self, number: i64, amount: u64) {
+        let taken = self.take(Part::Used, number, amount).unwrap_or(0);
+        let (word, turn) = self.place(Part::Held, number);
+        change(word, self.layout, turn, |state| State { amount: rule::add(self.layout, state.amount, taken), ..state });
+    }
+
     /// Lets everything expire that counts no more in `number`.
     #[cold]
     fn advance(&self, number: i64) {

@@ -3,14 +3,14 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::vfs::Vfs;
 
 /// An operation of the file system that failed.
 #[derive(Debug, Clone)]
-pub(crate) struct Fault {
+pub struct Fault {
     /// A verb: "write".
     pub(crate) action: &'static str,
     pub(crate) path: PathBuf,
@@ -29,6 +29,18 @@ impl Fault {
             let path = if name.is_empty() { vfs.dir().to_owned() } else { vfs.dir().join(name) };
             Self::new(action, path, error)
         }
+    }
+}
+
+impl Fault {
+    /// The file, or the directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What the system says.
+    pub fn error(&self) -> &io::Error {
+        &self.error
     }
 }
 
@@ -86,21 +98,28 @@ impl fmt::Display for LogError {
 
 impl Error for LogError {}
 
-/// Why a directory cannot be read, or had.
+/// Why an engine was not opened, from [`EngineBuilder::build`](crate::EngineBuilder::build). The directory is as it was.
 #[derive(Debug, Clone)]
-pub(crate) enum OpenError {
+#[non_exhaustive]
+pub enum OpenError {
+    /// The file system says no.
     Io(Fault),
-    /// Somebody has it, in this process or in another one.
+    /// Somebody has the directory, in this process or in another one.
     AlreadyOpen(PathBuf),
     /// A file is not as it was written.
     Corrupt {
+        /// The file.
         path: PathBuf,
+        /// Where in it.
         offset: u64,
+        /// What is wrong.
         why: String,
     },
     /// A file was written by a later release.
     NewerVersion {
+        /// The file.
         path: PathBuf,
+        /// The version of its format.
         version: u32,
     },
 }

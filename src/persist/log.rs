@@ -42,7 +42,7 @@ pub(crate) struct Log {
     synced: Condvar,
     rotation: Mutex<Generation>,
     /// Given up last.
-    _lock: Lock,
+    lock: Mutex<Option<Lock>>,
 }
 
 /// Of whom there is one at a time.
@@ -96,6 +96,7 @@ struct Outcome {
 
 /// How a log stands.
 #[derive(Debug, Clone)]
+#[cfg_attr(not(test), allow(dead_code, reason = "for its tests and its `Debug`"))]
 pub(crate) struct Standing {
     /// The last record that was appended; 0 if none ever was.
     pub(crate) appended: u64,
@@ -112,6 +113,7 @@ pub(crate) struct Standing {
 
 /// What [`Log::rotate`] did.
 #[derive(Debug)]
+#[cfg_attr(not(test), allow(dead_code, reason = "for its tests"))]
 pub(crate) struct Rotated {
     /// The number of the snapshot.
     pub(crate) number: u64,
@@ -157,7 +159,7 @@ impl Opening {
             synced: Condvar::new(),
             rotation: Mutex::new(Generation { snapshot: number, next: number + 1 }),
             vfs,
-            _lock: lock,
+            lock: Mutex::new(Some(lock)),
         };
         Ok((log, Rotated { number, left_over }))
     }
@@ -239,6 +241,11 @@ impl Log {
         state.is_closed = true;
         let shut = self.add(state, Tag::Shut, &[])?;
         self.sync_to(shut)
+    }
+
+    /// Gives the directory back. Of a log that is closed: nothing is written to it any more.
+    pub(crate) fn unlock(&self) {
+        drop(self.lock.lock().take());
     }
 
     pub(crate) fn standing(&self) -> Standing {

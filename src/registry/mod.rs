@@ -34,6 +34,8 @@ use crate::time::Timestamp;
 use crate::window::Window;
 
 mod chronicle;
+#[cfg(feature = "persist")]
+mod restore;
 
 use chronicle::Chronicle;
 
@@ -66,6 +68,9 @@ pub(crate) struct Registry {
     /// Held by who sweeps.
     sweeping: Mutex<()>,
     max: u64,
+    /// Whether budgets are written down.
+    #[cfg(feature = "persist")]
+    is_watched: bool,
 }
 
 /// The hash of what is a hash.
@@ -196,6 +201,8 @@ impl Registry {
             books: Mutex::new(books),
             sweeping: Mutex::new(()),
             max,
+            #[cfg(feature = "persist")]
+            is_watched: false,
         }
     }
 
@@ -270,12 +277,15 @@ impl Registry {
         let text = subject.as_str();
         let entry = self.subjects.entry(self.hash(text));
         let mut books = self.books.lock();
+        let make = |books: &mut Books, rules: &[Rule]| {
+            Group::of(text, rules, |&(rule, window)| self.meter(books, rule, window, now))
+        };
         let budgets = match entry {
             Entry::Occupied(place) => {
                 let mut budgets = place.into_ref();
                 let missing = rules.iter().filter(|(rule, _)| budgets.meter(text, *rule).is_none());
                 let missing: SmallVec<[Rule; 4]> = missing.copied().collect();
-                missing.chunks(GROUP_MAX).for_each(|rules| budgets.add(books.unused(text, rules, now)));
+                missing.chunks(GROUP_MAX).for_each(|rules| budgets.add(make(&mut books, rules)));
                 budgets
             }
             Entry::Vacant(place) => {
@@ -284,7 +294,7 @@ impl Registry {
                     return None;
                 }
                 books.add(subject);
-                let mut groups = rules.chunks(GROUP_MAX).map(|rules| books.unused(text, rules, now));
+                let mut groups = rules.chunks(GROUP_MAX).map(|rules| make(&mut books, rules));
                 let mut budgets = place.insert(Budgets::Group(groups.next()?));
                 groups.for_each(|group| budgets.add(group));
                 budgets
@@ -292,6 +302,13 @@ impl Registry {
         };
         let meters = rules.iter().filter_map(|(rule, _)| budgets.find(text, *rule)).collect();
         Some((meters, books.subjects >= books.sweep_at))
+    }
+
+    /// An unused budget.
+    #[cfg(not(feature = "persist"))]
+    #[allow(clippy::unused_self, reason = "as with the feature")]
+    fn meter(&self, books: &mut Books, rule: u32, window: Window, now: Timestamp) -> Meter {
+        Meter::of(&books.mould(rule, window, now), rule)
     }
 
     /// Evicts something, if it finds something idle; false when there is no room.
@@ -364,11 +381,6 @@ impl Books {
             self.newest.pop_front();
         }
         self.newest.push_back(subject.clone());
-    }
-
-    /// Unused budgets of `subject` for `rules`.
-    fn unused(&mut self, subject: &str, rules: &[Rule], now: Timestamp) -> Arc<Group> {
-        Group::of(subject, rules, |&(rule, window)| Meter::of(&self.mould(rule, window, now), rule))
     }
 
     fn mould(&mut self, rule: u32, window: Window, now: Timestamp) -> Arc<Mould> {

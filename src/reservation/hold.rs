@@ -26,6 +26,9 @@ use crate::scope::{ChargeError, Gate, Plan, hold_more};
 use crate::sync::{AtomicU8, Ordering, unique_number, yield_now};
 use crate::time::Timestamp;
 
+#[cfg(feature = "persist")]
+mod written;
+
 /// The call went out: what becomes of it without an answer is charged.
 const DISPATCHED: u8 = 1;
 /// Somebody settles.
@@ -75,6 +78,8 @@ struct Rare {
     late: OnceLock<Settlement>,
     /// What the engine keeps it under.
     id: OnceLock<HoldId>,
+    #[cfg(feature = "persist")]
+    line: written::Lines,
 }
 
 /// What came to a hold after it was made.
@@ -161,6 +166,8 @@ impl Hold {
     pub fn dispatched(&self) {
         // Read by the settlement that follows in this thread, or in the one that the reservation is handed to.
         self.state.fetch_or(DISPATCHED, Ordering::AcqRel);
+        #[cfg(feature = "persist")]
+        self.write_dispatched();
     }
 
     /// Adds to what is known to have been used so far, as a stream tells of it. A drop after [`dispatched`](Self::dispatched) charges at
@@ -168,6 +175,8 @@ impl Hold {
     pub fn observe(&self, cost: &Cost) {
         self.rare().grown.lock().observed.add_all(cost);
         self.state.fetch_or(GROWN, Ordering::AcqRel);
+        #[cfg(feature = "persist")]
+        self.write_observed();
     }
 
     /// Holds `cost` more, or says stop. The extension is admitted under the policy in force now and belongs to the windows that admit it.
@@ -199,6 +208,9 @@ impl Hold {
             return Err(ExtendError::Settled);
         }
         grown.extend(part);
+        drop(grown);
+        #[cfg(feature = "persist")]
+        let _degraded = self.write_down(at);
         Ok(admission)
     }
 
@@ -214,6 +226,9 @@ impl Hold {
         if taken.is_err() {
             self.first.plan.tell(Gate::settle, at);
         }
+        // Before the other part gives something back.
+        #[cfg(feature = "persist")]
+        let _degraded = self.write_down(at);
         taken
     }
 
@@ -355,6 +370,8 @@ impl Hold {
         let core = &self.first.plan.core;
         let now = core.now_precise();
         if self.is_open() && core.holds.renew(id, self, now, now.saturating_add(ttl)).is_some() {
+            #[cfg(feature = "persist")]
+            let _degraded = self.write_down(now);
             return Ok(());
         }
         core.collect_overdue(now);
@@ -426,6 +443,8 @@ impl Hold {
         }
         drop(flight);
         drop(grown);
+        #[cfg(feature = "persist")]
+        self.first.plan.write_counted(cost, crate::durable::Ahead::Step, at);
         self.first.plan.tell(Gate::touch, at);
     }
 
@@ -505,6 +524,10 @@ impl Hold {
     /// Settles at `actual`; the caller has claimed. `before` is the state it claimed from.
     #[inline]
     fn charge(&self, at: Timestamp, before: u8, actual: Actual, how: u8) -> Settlement {
+        #[cfg(feature = "persist")]
+        if self.is_written() {
+            return self.charge_written(at, actual, how);
+        }
         let grown = self.grown_in(before);
         let settlement = self.with_shares(grown.as_deref(), |shares| {
             let total = actual.charged(&total_held(shares));
@@ -519,14 +542,20 @@ impl Hold {
     /// Brings what expiry charged to `actual`; the caller has set `LATE`.
     #[cold]
     fn reconcile(&self, at: Timestamp, actual: Actual) -> Receipt {
-        let grown = self.grown();
-        let mut settlement = self.with_shares(grown.as_deref(), |shares| {
-            let total = actual.charged(&total_held(shares));
-            let (charged, resets) = self.settled().map_or_else(Default::default, |first| (first.charged, first.resets));
-            // A refund goes by the earlier of the two charges.
-            Settlement { resets, ..self.change(at, shares, Before::Charged(&charged, resets), total) }
-        });
-        drop(grown);
+        let (charged, resets) = self.settled().map_or_else(Default::default, |first| (first.charged, first.resets));
+        let reconciled = || {
+            #[cfg(feature = "persist")]
+            if self.is_written() {
+                return self.reconcile_written(at, (&charged, resets), actual);
+            }
+            let grown = self.grown();
+            self.with_shares(grown.as_deref(), |shares| {
+                let total = actual.charged(&total_held(shares));
+                self.change(at, shares, Before::Charged(&charged, resets), total)
+            })
+        };
+        // A refund goes by the earlier of the two charges.
+        let mut settlement = Settlement { resets, ..reconciled() };
         settlement.late = true;
         let _ = self.rare().late.set(settlement.clone());
         self.first.plan.tell(Gate::touch, at);
@@ -535,6 +564,11 @@ impl Hold {
 
     /// Releases; the caller has claimed.
     fn give_back(&self, at: Timestamp, before: u8, how: u8) {
+        #[cfg(feature = "persist")]
+        if self.is_written() {
+            self.give_back_written(at, how);
+            return self.tell_outcome(at, RELEASED | how);
+        }
         let grown = self.grown_in(before);
         self.with_shares(grown.as_deref(), |shares| {
             self.change(at, shares, Before::Held, Cost::nothing());
@@ -553,7 +587,7 @@ impl Hold {
     /// Changes what the parts have charged to `charged` in all, as of one instant.
     #[inline]
     fn change(&self, at: Timestamp, shares: &[Share<'_>], before: Before<'_>, charged: Cost) -> Settlement {
-        let _flight = self.first.plan.flight();
+        let flight = self.first.plan.flight();
         let mut overages = Overages::new();
         let mut late = false;
         match before {
@@ -568,6 +602,9 @@ impl Hold {
                 });
             }
         }
+        drop(flight);
+        #[cfg(feature = "persist")]
+        self.write_changed(at, shares, before, &charged);
         let resets = self.first.plan.core.resets.done();
         Settlement { number: unique_number(), at, resets, charged, overages: each_once(overages), late }
     }
@@ -584,7 +621,8 @@ impl Hold {
             each_share(shares, [&charged], |Share { part, .. }, [cost]| parts.push(part.charged(Some(cost))));
             parts
         });
-        Receipt { number, at, resets, charged, overages, late, degraded: false, parts }
+        let degraded = self.first.plan.core.is_unwritten();
+        Receipt { number, at, resets, charged, overages, late, degraded, parts }
     }
 
     pub(super) fn note_settled(&self, at: Timestamp) {

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use crate::amount::Cost;
 use crate::charge::Windows;
+#[cfg(feature = "persist")]
+use crate::engine::Component;
 use crate::holds::{Claim, HoldId, Keep};
 use crate::report::Admission;
 use crate::scope::{ChargeError, Plan};
@@ -220,6 +222,8 @@ impl Reservation {
             Owned::Kept(guard) => {
                 // One that is settled stays what it is.
                 let _ = guard.hold.renew(ttl);
+                #[cfg(feature = "persist")]
+                let _degraded = guard.hold.note_guarded(false, guard.hold.plan().core.now());
                 let id = guard.id.clone();
                 return Ok((guard, id));
             }
@@ -228,25 +232,37 @@ impl Reservation {
         let now = core.now_precise();
         let claim = core.claim_unique(now)?;
         let id = claim.id.clone();
-        let hold = keep_under(claim, hold, (now, ttl), Keep::Remember);
+        let hold = keep_under(claim, hold, (now, ttl), Keep::Remember)?;
         Ok((Guard::new(hold, id.clone()), id))
     }
 }
 
 /// Lets the engine keep `hold` under the id that was claimed for it, from `at` on for `ttl`.
+///
+/// # Errors
+/// When that cannot be written down, and the host wants nothing then that is not. It is released.
+#[allow(clippy::unnecessary_wraps, reason = "without the feature `persist` nothing is written")]
 pub(crate) fn keep_under(
     claim: Claim<'_, Hold>,
     hold: Hold,
     (at, ttl): (Timestamp, Duration),
     keep: Keep,
-) -> Arc<Hold> {
+) -> Result<Arc<Hold>, ChargeError> {
     hold.keep_under(claim.id.clone());
     let hold = Arc::new(hold);
     claim.keep(Arc::clone(&hold), at.saturating_add(ttl), keep);
     if !hold.is_open() {
         hold.note_settled(at);
     }
-    hold
+    // Kept first: what is written is there to be found by a snapshot.
+    #[cfg(feature = "persist")]
+    if let Err(error) = hold.write_down(at)
+        && hold.plan().core.is_closed_by(&error)
+    {
+        let _settled = hold.release();
+        return Err(ChargeError::Degraded(Component::Store));
+    }
+    Ok(hold)
 }
 
 /// A handle on a hold that the engine keeps under an id, from [`Scope::reserve_with_id`](crate::Scope::reserve_with_id),
@@ -283,6 +299,8 @@ impl DetachedHold {
 
     /// Makes this handle answerable for the hold again: dropping what this returns settles it. Its time-to-live goes on.
     pub fn attach(self) -> Reservation {
+        #[cfg(feature = "persist")]
+        let _degraded = self.hold.note_guarded(true, self.hold.plan().core.now());
         Reservation { owned: Owned::Kept(Guard::new(self.hold, self.id)) }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::WalletError;
+use super::{Taken, WalletError};
 use crate::engine::Component;
 use crate::scope::{Ended, ScopeError};
 
@@ -53,6 +53,11 @@ pub enum ResetError {
         /// What there is; `None` when a wallet of the host's did not say.
         balance: Option<u64>,
     },
+    /// It was carried out, and counts in this process, but could not be written down: a restart may not know of it.
+    Unwritten {
+        /// What was taken.
+        taken: Vec<Taken>,
+    },
     /// It was bought as often as it may in this window.
     CapReached {
         /// How often that is.
@@ -80,7 +85,7 @@ pub enum ResetError {
 
 impl ResetError {
     /// The outcome in a word, for answers to clients: `disabled`, `no_limit`, `not_reached`, `other_window_exhausted`,
-    /// `insufficient_credits`, `cap_reached`, `busy`, `unavailable`, `ended`, `failed_refunded`, `failed_refund_failed`; `unknown` when there is no
+    /// `insufficient_credits`, `cap_reached`, `busy`, `unwritten`, `unavailable`, `ended`, `failed_refunded`, `failed_refund_failed`; `unknown` when there is no
     /// such reset for the scope.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -91,6 +96,7 @@ impl ResetError {
             Self::OtherWindowExhausted { .. } => "other_window_exhausted",
             Self::InsufficientCredits { .. } => "insufficient_credits",
             Self::CapReached { .. } => "cap_reached",
+            Self::Unwritten { .. } => "unwritten",
             Self::Busy => "busy",
             Self::Degraded(_) | Self::Wallet(_) => "unavailable",
             Self::Ended(_) => "ended",
@@ -126,6 +132,9 @@ impl fmt::Display for ResetError {
             }
             Self::CapReached { max } => {
                 write!(f, "the budget was reset {max} times in this window, as often as it may")
+            }
+            Self::Unwritten { .. } => {
+                f.write_str("the budgets were reset in this process, and that could not be written down")
             }
             Self::Busy => f.write_str("another reset of the budget is being paid"),
             Self::Degraded(component) => component.fmt(f),

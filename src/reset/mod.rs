@@ -45,6 +45,12 @@ impl Resets {
         self.done.load(Ordering::Acquire)
     }
 
+    /// As many had been carried out by an engine before.
+    #[cfg(feature = "persist")]
+    pub(crate) fn restore(&self, done: u64) {
+        self.done.store(done, Ordering::Release);
+    }
+
     /// The number of a reset that is carried out now, in a moment of its own.
     fn next(&self) -> u64 {
         self.done() + 1
@@ -178,7 +184,10 @@ impl Scope {
         let moment = core.flights.moment();
         let number = core.resets.next();
         let mut taken = Vec::with_capacity(2 * chosen.len());
+        let mut changed = Vec::with_capacity(2 * chosen.len());
         for (seat, lowered) in chosen {
+            changed.push(seat);
+            changed.extend(lowered);
             let seat = &plan.seats[seat];
             taken.push(seat.reset(&moment, now, Forgive::All, number));
             if let Some(lowered) = lowered {
@@ -192,7 +201,7 @@ impl Scope {
         for taken in &taken {
             taken.tell(core, now, false);
         }
-        Ok(taken)
+        if plan.write_together(&changed, now) { Ok(taken) } else { Err(ResetError::Unwritten { taken }) }
     }
 }
 

@@ -28,7 +28,7 @@ pub struct ResetReceipt {
     pub balance: Option<Cap>,
     /// How many there have been in this window, this one included.
     pub resets: u64,
-    /// Whether the [`FailurePolicy`](crate::FailurePolicy) let it through while something was degraded.
+    /// Whether the [`FailurePolicy`](crate::FailurePolicy) let it through while something was degraded, or it could not be written down.
     pub degraded: bool,
 }
 
@@ -310,7 +310,11 @@ impl<'a> Sale<'a> {
             charge::tell_reached(seats, core, charge::Ask::Charge(&cost), at, &windows, reached);
             [Some(&reset), lowered.as_ref()].into_iter().flatten().for_each(|taken| taken.tell(core, at, true));
             let balance = if payment == Payment::Credits { self.balance(at) } else { None };
-            let degraded = core.degraded().is_some();
+            let paying = seats.iter().enumerate().filter(|(_, seat)| cost.amount(seat.resource).is_some());
+            let changed: Vec<usize> =
+                paying.map(|(index, _)| index).chain([self.day, self.count]).chain(self.week).collect();
+            let is_written = self.plan.write_together(&changed, at);
+            let degraded = core.degraded().is_some() || !is_written;
             let (paid, resets) = (self.price(), counted.amount);
             return Ok(ResetReceipt { at, reset, lowered, paid, balance, resets, degraded });
         }

@@ -2,10 +2,10 @@
 
 use smallvec::SmallVec;
 
-use super::{ChargeError, Gate, RecordError, Scope, refused_error, tell_refused};
+use super::{Ahead, ChargeError, Gate, RecordError, Recorded, Scope, refused_error, tell_refused};
 use crate::amount::{Cost, Resource};
 use crate::charge::{self, Ask};
-use crate::engine::OnFailure;
+use crate::engine::{Component, OnFailure};
 use crate::report::{Admission, Charged, Receipt};
 use crate::sync::unique_number;
 
@@ -54,7 +54,14 @@ impl Scope {
                 overages.extend(plan.overage(seat, window, charged));
             };
             match charge::charge_in_order(&plan.seats, core, order, amount, now, report) {
-                Ok(cost) => break cost,
+                Ok(cost) => {
+                    drop(passing);
+                    if plan.cover(Ask::Charge(&cost), Ahead::Step, now) == Recorded::No {
+                        plan.take_back(Ask::Charge(&cost), &windows);
+                        return Err(ChargeError::Degraded(Component::Store));
+                    }
+                    break cost;
+                }
                 // Made sure of as any refusal; if there is room after all, it was made meanwhile.
                 Err(cost) => {
                     drop(passing);
@@ -107,9 +114,10 @@ impl Scope {
             overages.extend(plan.overage(seat, window, charged));
         };
         let cost = charge::record_in_order(&plan.seats, core, order, amount, now, report);
+        let is_written = plan.write_counted(&cost, Ahead::Step, now);
         plan.tell(Gate::touch, now);
         let parts = SmallVec::from_buf([Charged { plan: plan.clone(), windows, cost: None }]);
-        let degraded = plan.degraded.is_some();
+        let degraded = plan.degraded.is_some() || !is_written;
         Ok(Receipt { number: unique_number(), at: now, resets, charged: cost, overages, late: false, degraded, parts })
     }
 

@@ -10,7 +10,7 @@ use crate::amount::{Cap, Cost, Resource};
 use crate::charge::{self, Ask, Refused, Short, Windows};
 use crate::clock::Clock;
 use crate::cost::{CostError, Usage};
-use crate::engine::{Core, InForce, Lease, OnFailure, UnknownResource};
+use crate::engine::{Component, Core, InForce, Lease, OnFailure, UnknownResource};
 use crate::event::EventKind;
 use crate::holds::{Claim, HoldId, HoldIdError, Keep, NotClaimed};
 use crate::live::{Loan, Renewed};
@@ -27,13 +27,19 @@ mod later;
 mod owner;
 mod plan;
 mod subjects;
+#[cfg(not(feature = "persist"))]
+mod unwritten;
 
+#[cfg(feature = "persist")]
+pub(crate) use crate::durable::{Ahead, Recorded};
 pub use error::{AffordError, ChargeError, RecordError, ScopeError};
 pub use owner::Ended;
 pub(crate) use owner::{Gate, Owned, Owner, Standing};
 use plan::InUse;
 pub(crate) use plan::{Carried, Covered, Members, Plan, known_kind};
 pub use subjects::Subjects;
+#[cfg(not(feature = "persist"))]
+pub(crate) use unwritten::{Ahead, Recorded};
 
 /// A handle on the set of subjects that a call is charged to, from [`Engine::scope`](crate::Engine::scope).
 ///
@@ -123,7 +129,7 @@ impl Scope {
         let now = self.clock.now();
         if let Some(short) = &self.short
             && self.members.core.live.version() == self.version
-            && short.charge(&cost, now, &self.members.core.flights)
+            && short.charge(&cost, now, &self.members.core.flights, || self.is_covered(Ask::Charge(&cost), now))
         {
             return Ok(Admission::default());
         }
@@ -158,11 +164,12 @@ impl Scope {
         let now = self.clock.now();
         if let Some(short) = &self.short
             && plan.version == self.version
-            && let Some(windows) = short.hold(&cost, now, &self.members.core.flights)
+            && let Some(windows) =
+                short.hold(&cost, now, &self.members.core.flights, || self.is_covered(Ask::Hold(&cost), now))
         {
             return Ok(Reservation::new(Arc::clone(&plan), cost, windows, Admission::default()));
         }
-        let (windows, admission) = hold(&plan, &cost, now).map_err(|not| not.error(&plan))?;
+        let (windows, admission) = hold(&plan, &cost, Ahead::Step, now).map_err(|not| not.error(&plan))?;
         Ok(Reservation::new(Arc::clone(&plan), cost, windows, admission))
     }
 
@@ -314,8 +321,9 @@ impl Scope {
             windows[seat] = window;
             overages.extend(plan.overage(seat, window, charged));
         });
+        let is_written = plan.write_counted(&cost, Ahead::Step, now);
         plan.tell(Gate::touch, now);
-        let degraded = plan.degraded.is_some();
+        let degraded = plan.degraded.is_some() || !is_written;
         let parts = SmallVec::from_buf([Charged { plan: Arc::clone(&plan), windows, cost: None }]);
         Ok(Receipt { number: unique_number(), at: now, resets, charged: cost, overages, late: false, degraded, parts })
     }
@@ -416,6 +424,12 @@ impl Scope {
         self.plan.get(|plan| plan.version == version, || Plan::resolve(&self.members.core, &self.members))
     }
 
+    /// Whether what the short way has taken is written down. What cannot be is taken back, and left to the long way to answer.
+    #[cold]
+    pub(crate) fn is_covered(&self, ask: Ask<'_>, now: Timestamp) -> bool {
+        self.plan().is_ok_and(|plan| plan.cover(ask, Ahead::Step, now) == Recorded::Yes)
+    }
+
     #[inline(never)]
     fn try_charge_all(&self, cost: &Cost, now: Timestamp) -> Result<Admission, ChargeError> {
         let plan = self.plan()?;
@@ -461,6 +475,9 @@ impl Scope {
             (_, Some(component)) if core.failure_policy.check == OnFailure::Closed => {
                 Err(ChargeError::Degraded(component))
             }
+            (Err(refused), Some(_)) if core.failure_policy.check == OnFailure::InMemory => {
+                Err(refused_error(plan, &refused))
+            }
             (answer, Some(_)) => Ok(answer.map_or_else(|_| Admission::default(), Admission::from).degraded()),
             (Ok(passed), None) => Ok(passed.into()),
             (Err(refused), None) => Err(refused_error(plan, &refused)),
@@ -502,11 +519,11 @@ impl NotAdmitted {
 
 /// Holds `cost` in the budgets of `plan` at `now`, for a hold of its own: whoever settles it tells the plan.
 #[inline(never)]
-fn hold(plan: &Plan, cost: &Cost, now: Timestamp) -> Result<(Windows, Admission), NotAdmitted> {
+fn hold(plan: &Plan, cost: &Cost, ahead: Ahead, now: Timestamp) -> Result<(Windows, Admission), NotAdmitted> {
     plan.knows(cost)?;
     let passing = plan.pass(cost, now)?;
     let mut windows = Windows::new();
-    let admission = admit_inside(plan, Ask::Hold(cost), now, &mut windows)?;
+    let admission = admit_inside(plan, Ask::Hold(cost), ahead, now, &mut windows)?;
     passing.leave_open();
     Ok((windows, admission))
 }
@@ -519,7 +536,7 @@ fn hold_under(
     (now, ttl): (Timestamp, Duration),
     keep: Keep,
 ) -> Result<DetachedHold, ChargeError> {
-    let (windows, admission) = match hold(plan, &cost, now) {
+    let (windows, admission) = match hold(plan, &cost, Ahead::Nothing, now) {
         Ok(held) => held,
         Err(not) => {
             drop(claim);
@@ -528,7 +545,7 @@ fn hold_under(
     };
     let id = claim.id.clone();
     let hold = Hold::new(Arc::clone(plan), cost, windows, admission);
-    Ok(DetachedHold::new(keep_under(claim, hold, (now, ttl), keep), id, false))
+    Ok(DetachedHold::new(keep_under(claim, hold, (now, ttl), keep)?, id, false))
 }
 
 /// Holds `cost` in the budgets of `plan` at `now`, for a hold that is open already.
@@ -549,20 +566,30 @@ fn admit(
 ) -> Result<Admission, NotAdmitted> {
     plan.knows(cost)?;
     let _passing = plan.pass(cost, now)?;
-    admit_inside(plan, ask, now, windows)
+    admit_inside(plan, ask, Ahead::Step, now, windows)
 }
 
 /// What is left to do behind the gates.
 #[inline]
-fn admit_inside(plan: &Plan, ask: Ask<'_>, now: Timestamp, windows: &mut Windows) -> Result<Admission, NotAdmitted> {
+fn admit_inside(
+    plan: &Plan,
+    ask: Ask<'_>,
+    ahead: Ahead,
+    now: Timestamp,
+    windows: &mut Windows,
+) -> Result<Admission, NotAdmitted> {
     let core = &*plan.core;
     if let Some(component) = plan.degraded.filter(|_| core.failure_policy.reserve == OnFailure::Closed) {
         return Err(ChargeError::Degraded(component).into());
     }
-    match charge::charge(&plan.seats, core, ask, now, windows) {
-        Ok(passed) if plan.degraded.is_some() => Ok(Admission::from(passed).degraded()),
-        Ok(passed) => Ok(passed.into()),
-        Err(refused) => Err(NotAdmitted::Refused(refused)),
+    let passed = charge::charge(&plan.seats, core, ask, now, windows).map_err(NotAdmitted::Refused)?;
+    match plan.cover(ask, ahead, now) {
+        Recorded::Yes if plan.degraded.is_none() => Ok(passed.into()),
+        Recorded::Yes | Recorded::InMemory => Ok(Admission::from(passed).degraded()),
+        Recorded::No => {
+            plan.take_back(ask, windows);
+            Err(ChargeError::Degraded(Component::Store).into())
+        }
     }
 }
 

@@ -26,7 +26,7 @@ const USERS_ONE: u64 = 1 << USERS_SHIFT;
 const ENDED: u64 = 1 << 63;
 
 /// Whom carried budgets belong to.
-pub(crate) trait Owner: Send + Sync {
+pub(crate) trait Owner: std::any::Any + Send + Sync {
     fn gate(&self) -> &Gate;
 
     /// What it is called in reports.

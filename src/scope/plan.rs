@@ -131,7 +131,14 @@ pub(crate) struct Carried {
 impl Carried {
     /// A new budget, of what `of` belongs to.
     pub(crate) fn new(limit: &str, of: &Subject, (resource, name, unit): (Resource, &str, Unit), cap: Cap) -> Self {
-        let label = Label { limit: limit.into(), resource: name.into(), unit, warn: Box::default() };
+        let label = Label {
+            limit: limit.into(),
+            resource: name.into(),
+            unit,
+            warn: Box::default(),
+            #[cfg(feature = "persist")]
+            carrier: crate::charge::UNWRITTEN,
+        };
         Self {
             meter: Meter::new(&Window::Lifetime, Timestamp::UNIX_EPOCH).into(),
             label: Arc::new(label),
@@ -139,6 +146,18 @@ impl Carried {
             resource,
             cap,
         }
+    }
+
+    /// The same, new, written down under the stamp of what carries it, and at each change if it `is_watched`.
+    #[cfg(feature = "persist")]
+    pub(crate) fn written_under(mut self, carrier: u64, is_watched: bool) -> Self {
+        let Label { limit, resource, unit, warn, .. } = &*self.label;
+        let (limit, resource, warn) = (Arc::clone(limit), Arc::clone(resource), warn.clone());
+        self.label = Arc::new(Label { limit, resource, unit: *unit, warn, carrier });
+        if is_watched {
+            self.meter = Meter::new(&Window::Lifetime, Timestamp::UNIX_EPOCH).watched().into();
+        }
+        self
     }
 
     /// What is used and held of it.
@@ -159,7 +178,7 @@ impl Carried {
         charge::snapshot(&core.flights, read)
     }
 
-    fn seat(&self) -> Seat {
+    pub(crate) fn seat(&self) -> Seat {
         let called = (Arc::clone(&self.label), self.subject.clone());
         let limits = (self.cap, Enforcement::Hard);
         Seat::new(self.meter.clone(), called, self.resource, Window::Lifetime, limits)
@@ -237,6 +256,15 @@ impl Plan {
                 && a.carried.len() == b.carried.len()
                 && a.covered == b.covered
                 && a.carried.iter().zip(&b.carried).all(same)
+    }
+
+    /// A scope as it was resolved by an engine before, whose budgets are these.
+    #[cfg(feature = "persist")]
+    pub(crate) fn again(core: &Arc<Core>, members: Members, seats: Vec<Seat>) -> Arc<Self> {
+        let in_force = core.live.get();
+        // Of no version that ever is: it is resolved anew before anything is admitted by it.
+        let (core, members) = (Arc::clone(core), Arc::new(members));
+        Arc::new(Self { core, version: u64::MAX, in_force, members, degraded: None, seats: seats.into() })
     }
 
     pub(crate) fn members(&self) -> &Members {

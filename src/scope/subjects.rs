@@ -50,6 +50,12 @@ impl Subjects {
         self.members.iter().map(|(member, _)| member)
     }
 
+    /// The subjects, sorted, each with its groups.
+    #[cfg(feature = "persist")]
+    pub(crate) fn with_groups(&self) -> impl Iterator<Item = (&Subject, &[Box<str>])> {
+        self.members.iter().map(|(member, groups)| (member, &**groups))
+    }
+
     /// With one more subject; naming one twice counts once.
     ///
     /// # Errors

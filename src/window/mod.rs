@@ -1,6 +1,8 @@
 //! Windows: which span an instant falls in, on calendars and fixed grids, half-open. UTC, where no other zone is set.
 
 mod calendar;
+#[cfg(feature = "persist")]
+mod exact;
 mod period;
 mod span;
 mod zone;
@@ -12,6 +14,8 @@ use std::time::Duration;
 
 use crate::time::{Date, MICROS_PER_DAY, MICROS_PER_SECOND, Timestamp};
 pub use calendar::{Calendar, TimeOfDay, Weekday};
+#[cfg(feature = "persist")]
+pub(crate) use exact::Exact;
 pub use period::{Countdown, Period, PeriodError};
 pub use span::Span;
 pub(crate) use span::{FIRST_USE_AMOUNT_BITS, ROLLING_AMOUNT_BITS_MAX, ROLLING_PARTS};

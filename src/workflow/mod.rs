@@ -19,13 +19,19 @@ use crate::window::Window;
 
 mod error;
 mod spec;
+#[cfg(feature = "persist")]
+mod written;
 
 pub use error::{Counted, StepError, WorkflowError};
 pub use spec::WorkflowSpec;
 use spec::{Place, Tool};
+#[cfg(feature = "persist")]
+pub use written::UnknownWorkflow;
+#[cfg(feature = "persist")]
+pub(crate) use written::{Again, WorkflowImage, begin_again, image_of};
 
 /// The kind of the subject that a workflow's own budgets have in reports.
-const KIND: &str = "workflow";
+pub(crate) const KIND: &str = "workflow";
 /// The resource of which a beginning workflow takes one, if the policy declares it.
 const PLACES: &str = "workflows";
 /// The resource of which each step takes one, if the policy declares it.
@@ -73,6 +79,8 @@ struct State {
     id: HoldId,
     /// Set once it is active: one that was refused its place never was.
     begun: OnceLock<()>,
+    #[cfg(feature = "persist")]
+    origin: written::Origin,
 }
 
 impl Scope {
@@ -117,8 +125,15 @@ impl Scope {
         core.collect_overdue(now);
         let hold_id = HoldId::of_workflow(id);
         let begun = OnceLock::new();
-        let state =
-            State { core: Arc::clone(core), subject: subject.clone(), gate: Gate::new(), id: hold_id.clone(), begun };
+        let state = State {
+            core: Arc::clone(core),
+            subject: subject.clone(),
+            gate: Gate::new(),
+            id: hold_id.clone(),
+            begun,
+            #[cfg(feature = "persist")]
+            origin: written::Origin::new(core, &spec, &self.members().subjects),
+        };
         let state = Arc::new(state);
         let handle = Handle::new(self, &spec, Arc::clone(&state))?;
         let claim = || loop {
@@ -139,8 +154,15 @@ impl Scope {
         let _ = state.begun.set(());
         core.active_workflows.fetch_add(1, Ordering::AcqRel);
         let due = spec.ttl.map_or(Timestamp::MAX, |ttl| now.saturating_add(ttl));
-        claim.keep(state, due, Keep::Forget);
-        Ok(Workflow { handle: Arc::new(handle) })
+        claim.keep(Arc::<State>::clone(&state), due, Keep::Forget);
+        let handle = Arc::new(handle);
+        #[cfg(feature = "persist")]
+        {
+            *state.origin.handle.lock() = written::Found::Made(Arc::downgrade(&handle));
+            // Not begun where it cannot be written down: its handle goes, and ends it.
+            state.write_down(now)?;
+        }
+        Ok(Workflow { handle })
     }
 }
 
@@ -248,7 +270,12 @@ impl Workflow {
         let state = &*self.handle.state;
         let now = state.core.now_precise();
         let has_ended = state.gate.standing().has_ended();
-        !has_ended && state.core.timed.renew(&state.id, state, now, now.saturating_add(ttl)).is_some()
+        let is_renewed = !has_ended && state.core.timed.renew(&state.id, state, now, now.saturating_add(ttl)).is_some();
+        #[cfg(feature = "persist")]
+        if is_renewed {
+            let _degraded = state.write_down(now);
+        }
+        is_renewed
     }
 
     /// When its time runs out; `None` when it has none, or has ended.
@@ -263,29 +290,15 @@ impl Workflow {
 impl Handle {
     fn new(starter: &Scope, spec: &WorkflowSpec, state: Arc<State>) -> Result<Self, WorkflowError> {
         let core = Arc::clone(starter.core());
-        let subject = state.subject.clone();
-        let steps = (core.hidden_resource("workflow steps"), STEPS, Unit::Count);
-        let steps = Carried::new("workflow.steps", &subject, steps, spec.steps);
-        let tool = |(index, tool): (usize, &Tool)| {
-            let resource = core.hidden_resource(&format!("workflow tool {index}"));
-            let (limit, cap) = match tool {
-                Tool::Named(name, cap) => (format!("workflow.tool.{name}"), *cap),
-                Tool::Others(cap) => ("workflow.other_tools".to_owned(), *cap),
-            };
-            (tool.clone(), Carried::new(&limit, &subject, (resource, TOOL_CALLS, Unit::Count), cap))
+        let carried = |carried: Carried| -> Carried {
+            #[cfg(feature = "persist")]
+            let carried = state.carried(carried);
+            carried
         };
-        let tools: Vec<_> = spec.tools.iter().enumerate().map(tool).collect();
-        let in_force = core.live.get();
-        let budget = |&(resource, max): &(Resource, u64)| {
-            let (name, unit) = in_force.name(resource).ok_or_else(|| ChargeError::unknown_resource(&in_force))?;
-            let called = (resource, name, unit);
-            Ok::<_, WorkflowError>(Carried::new(&format!("workflow.budget.{name}"), &subject, called, Cap::Max(max)))
-        };
-        let budgets = spec.budgets.iter().map(budget).collect::<Result<Vec<_>, _>>()?;
+        let Own { steps, tools, budgets } = Own::new(&core, &state.subject, spec, carried)?;
         let counters = || std::iter::once(&steps).chain(tools.iter().map(|(_, carried)| carried));
-        if counters().chain(&budgets).any(|carried| carried.cap.max() > Some(Window::Lifetime.cap_max())) {
-            return Err(WorkflowError::Cap { max: Window::Lifetime.cap_max() });
-        }
+        #[cfg(feature = "persist")]
+        let _known = state.origin.carried.set(counters().chain(&budgets).cloned().collect());
         let mut members = starter.members().clone();
         members.owners.push(Owned { owner: Arc::<State>::clone(&state), only: None, of: Vec::new() });
         members.carried.extend(budgets.iter().cloned());
@@ -326,6 +339,48 @@ impl Handle {
     }
 }
 
+/// A workflow's own budgets.
+struct Own {
+    steps: Carried,
+    tools: Vec<(Tool, Carried)>,
+    budgets: Vec<Carried>,
+}
+
+impl Own {
+    /// As the spec says, each as `carried` makes it.
+    fn new(
+        core: &Core,
+        subject: &Subject,
+        spec: &WorkflowSpec,
+        carried: impl Fn(Carried) -> Carried,
+    ) -> Result<Self, WorkflowError> {
+        let steps = (core.hidden_resource("workflow steps"), STEPS, Unit::Count);
+        let steps = carried(Carried::new("workflow.steps", subject, steps, spec.steps));
+        let tool = |(index, tool): (usize, &Tool)| {
+            let resource = core.hidden_resource(&format!("workflow tool {index}"));
+            let (limit, cap) = match tool {
+                Tool::Named(name, cap) => (format!("workflow.tool.{name}"), *cap),
+                Tool::Others(cap) => ("workflow.other_tools".to_owned(), *cap),
+            };
+            (tool.clone(), carried(Carried::new(&limit, subject, (resource, TOOL_CALLS, Unit::Count), cap)))
+        };
+        let tools: Vec<_> = spec.tools.iter().enumerate().map(tool).collect();
+        let in_force = core.live.get();
+        let budget = |&(resource, max): &(Resource, u64)| {
+            let (name, unit) = in_force.name(resource).ok_or_else(|| ChargeError::unknown_resource(&in_force))?;
+            let called = (resource, name, unit);
+            let limit = format!("workflow.budget.{name}");
+            Ok::<_, WorkflowError>(carried(Carried::new(&limit, subject, called, Cap::Max(max))))
+        };
+        let budgets = spec.budgets.iter().map(budget).collect::<Result<Vec<_>, _>>()?;
+        let counters = std::iter::once(&steps).chain(tools.iter().map(|(_, carried)| carried));
+        if counters.chain(&budgets).any(|carried| carried.cap.max() > Some(Window::Lifetime.cap_max())) {
+            return Err(WorkflowError::Cap { max: Window::Lifetime.cap_max() });
+        }
+        Ok(Self { steps, tools, budgets })
+    }
+}
+
 /// `cost` with one of the resource `name`, if the policy declares it.
 fn add_declared(cost: Cost, in_force: &InForce, name: &str) -> Cost {
     match in_force.resource(name) {
@@ -347,6 +402,8 @@ impl State {
         if ended && self.begun.get().is_some() {
             self.core.timed.settled(&self.id, self, at);
             self.core.active_workflows.fetch_sub(1, Ordering::AcqRel);
+            #[cfg(feature = "persist")]
+            self.write_ended(at);
         }
         ended
     }

@@ -1,0 +1,462 @@
+//! Reading a directory back into an engine.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::sync::Arc;
+
+use ahash::RandomState;
+
+use super::entry::{self, Amounts, Entry, HoldEntry, IdEntry, Named, PartEntry, RuleName, SeatEntry, WorkflowEntry};
+use super::hold::{HoldImage, HoldPart, SettledImage};
+use super::report::{RecoveredHold, RecoveredWorkflow, RecoveryReport, TornTail};
+use super::store::Store;
+use super::{Keeper, LostGuards, Mode, Persist, Place, snapshot};
+use crate::amount::{Cap, Cost, Resource, Unit};
+use crate::charge::{Label, Seat, Windows};
+use crate::engine::{Core, Engine, EngineBuilder, InForce};
+use crate::event::EventKind;
+use crate::grants::Grant;
+use crate::holds::{HoldId, Keep, KeptAs};
+use crate::meter::{Image, ImageCourse};
+use crate::persist::{Disk, Fault, Item, LogError, OpenError, Opening, Recovered, Vfs};
+use crate::policy::Enforcement;
+use crate::registry::Rule;
+use crate::reservation::Hold;
+use crate::scope::{Carried, Members, Plan, Subjects};
+use crate::subject::Subject;
+use crate::sync::{AtomicU64, Ordering};
+use crate::time::Timestamp;
+use crate::workflow::{self, Again, WorkflowImage};
+
+/// Ids with numbers begin at so many for each generation of the files: no process gives as many.
+const NUMBERS_PER_GENERATION: u32 = 40;
+
+pub(super) fn open(builder: EngineBuilder<Persist>) -> Result<Engine, OpenError> {
+    let is_watched = matches!(builder.persist.mode, Mode::Journal(_));
+    let vfs: Arc<dyn Vfs> = match &builder.persist.place {
+        Place::Dir(dir) => Arc::new(Disk::open(dir)?),
+        #[cfg(all(test, not(loom)))]
+        Place::Over(vfs) => Arc::clone(vfs),
+    };
+    let mut found = Found::default();
+    let opening = Opening::new(Arc::clone(&vfs), &mut |item| found.take(item))?;
+    let (engine, persist) = builder.make(is_watched);
+    let core = engine.core();
+    let now = core.now_precise();
+    let stamps = AtomicU64::new(found.stamp);
+    let latest = now.max(Timestamp::from_micros(found.at));
+    core.holds.number_from(opening.recovered().next_number << NUMBERS_PER_GENERATION);
+    core.timed.number_from(opening.recovered().next_number << NUMBERS_PER_GENERATION);
+    let report =
+        Restoring { core, now, latest, guards: persist.guards, is_watched }.restore(found, opening.recovered());
+    let stamp = || stamps.fetch_add(1, Ordering::AcqRel) + 1;
+    let at = (now, latest.as_micros());
+    let published =
+        opening.publish(|writer| snapshot::write(core, None, &stamp, at, snapshot::Amounts::Ceilings, writer));
+    let (log, _) = published.map_err(|error| match error {
+        LogError::Io(fault) => OpenError::Io(fault),
+        other => OpenError::Io(Fault::new("write", vfs.dir().to_owned(), io::Error::other(other))),
+    })?;
+    let store = Store::new(log, &persist, stamps.into_inner(), latest);
+    let _first = core.store.set(store);
+    core.emit(now, || EventKind::Recovered {
+        budgets: report.budgets,
+        holds: report.holds.iter().filter(|hold| hold.charged.is_none()).count() as u64,
+    });
+    let _first = core.recovered.set(report);
+    if persist.has_keeper {
+        let keeper = Keeper::start(core, &persist)
+            .map_err(|error| OpenError::Io(Fault::new("start the keeper of", vfs.dir().to_owned(), error)))?;
+        *core.keeper.lock() = Some(keeper);
+    }
+    Ok(engine)
+}
+
+type Map<K, V> = HashMap<K, V, RandomState>;
+
+/// What files say: of each thing the newest.
+#[derive(Default)]
+struct Found {
+    /// The latest instant.
+    at: i64,
+    stamp: u64,
+    rules: Vec<Option<RuleName>>,
+    groups: Vec<Group>,
+    /// By subject: more recent than the groups.
+    budgets: Map<Box<str>, Vec<Single>>,
+    grants: Map<(RuleName, Box<str>), Given>,
+    resets: (u64, u64),
+    holds: Map<IdEntry, Box<HoldEntry>>,
+    workflows: Map<Box<str>, Box<WorkflowEntry>>,
+}
+
+/// A subject's budgets by number of their rules, and their stamp.
+type Group = (Subject, u64, Vec<(u32, Image)>);
+
+/// A grant's stamp, cap and extra.
+type Given = (u64, Option<Cap>, Option<(i64, u64)>);
+
+struct Single {
+    rule: RuleName,
+    carrier: u64,
+    stamp: u64,
+    image: Image,
+}
+
+impl Found {
+    fn take(&mut self, item: Item<'_>) -> Result<(), String> {
+        let (Item::Piece(bytes) | Item::Record { payload: bytes, .. }) = item;
+        let (at, entries) = entry::decode(bytes)?;
+        self.at = if self.stamp == 0 { at } else { self.at.max(at) };
+        entries.into_iter().try_for_each(|entry| self.add(entry))
+    }
+
+    fn add(&mut self, entry: Entry) -> Result<(), String> {
+        match entry {
+            Entry::Rule { number, rule } => {
+                // Numbered without gaps, as they come.
+                if number as usize != self.rules.len() {
+                    return Err(format!("rule {number} comes after {} others", self.rules.len()));
+                }
+                self.rules.push(Some(rule));
+            }
+            Entry::Group { subject, stamp, budgets } => {
+                let subject = subject_of(&subject)?;
+                if let Some((number, _)) = budgets.iter().find(|(number, _)| *number as usize >= self.rules.len()) {
+                    return Err(format!("there is no rule {number}"));
+                }
+                self.see(stamp);
+                self.groups.push((subject, stamp, budgets));
+            }
+            Entry::Budget { rule, subject, carrier, stamp, image } => {
+                subject_of(&subject)?;
+                self.see(stamp);
+                let singles = self.budgets.entry(subject).or_default();
+                match singles.iter_mut().find(|single| single.carrier == carrier && single.rule == rule) {
+                    Some(single) if single.stamp >= stamp => {}
+                    Some(single) => (single.stamp, single.image) = (stamp, image),
+                    None => singles.push(Single { rule, carrier, stamp, image }),
+                }
+            }
+            Entry::Grant { rule, subject, stamp, cap, extra } => {
+                subject_of(&subject)?;
+                self.see(stamp);
+                let grant = self.grants.entry((rule, subject)).or_insert((0, None, None));
+                if stamp > grant.0 {
+                    *grant = (stamp, cap, extra);
+                }
+            }
+            Entry::Engine { stamp, resets } => {
+                self.see(stamp);
+                if stamp > self.resets.0 {
+                    self.resets = (stamp, resets);
+                }
+            }
+            Entry::Hold(hold) => {
+                self.see(hold.stamp);
+                match self.holds.get_mut(&hold.id) {
+                    Some(known) if known.stamp >= hold.stamp => {}
+                    Some(known) => *known = hold,
+                    None => {
+                        self.holds.insert(hold.id.clone(), hold);
+                    }
+                }
+            }
+            Entry::Workflow(workflow) => {
+                self.see(workflow.stamp.max(workflow.began));
+                match self.workflows.get_mut(&workflow.id) {
+                    Some(known) if known.stamp >= workflow.stamp => {}
+                    Some(known) => *known = workflow,
+                    None => {
+                        self.workflows.insert(workflow.id.clone(), workflow);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn see(&mut self, stamp: u64) {
+        self.stamp = self.stamp.max(stamp);
+    }
+}
+
+fn subject_of(text: &str) -> Result<Subject, String> {
+    text.parse().map_err(|error| format!("{error}"))
+}
+
+struct Restoring<'a> {
+    core: &'a Arc<Core>,
+    now: Timestamp,
+    /// Now, or the latest instant that was written down.
+    latest: Timestamp,
+    guards: LostGuards,
+    is_watched: bool,
+}
+
+/// The workflows that were active, by id, each with its stamp.
+type Active = Map<Box<str>, (u64, Again)>;
+
+impl Restoring<'_> {
+    fn restore(&self, mut found: Found, recovered: &Recovered) -> RecoveryReport {
+        let core = self.core;
+        let mut report = RecoveryReport {
+            snapshot: recovered.snapshot,
+            records: recovered.records,
+            was_closed: recovered.is_closed || recovered.snapshot.is_none(),
+            torn: recovered.torn.as_ref().map(|torn| TornTail {
+                path: torn.path.clone(),
+                offset: torn.offset,
+                bytes: torn.bytes,
+            }),
+            foreign: recovered.foreign.clone(),
+            unfinished: recovered.unfinished.clone(),
+            ..RecoveryReport::default()
+        };
+        if recovered.snapshot.is_some() && self.latest > self.now {
+            report.clock_behind = Some(self.latest.saturating_since(self.now));
+        }
+        core.resets.restore(found.resets.1);
+        self.budgets(&mut found, &mut report);
+        for ((rule, subject), (_, cap, extra)) in &found.grants {
+            self.grant(rule, subject, *cap, *extra);
+        }
+        let active = self.workflows(&found, &mut report);
+        let mut holds: Vec<Box<HoldEntry>> = found.holds.into_values().collect();
+        // As they were made, so that whatever comes of it is the same each time.
+        holds.sort_unstable_by_key(|hold| hold.stamp);
+        for hold in holds {
+            self.hold(&hold, &active, &mut report);
+        }
+        report.holds.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        report.workflows.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        report
+    }
+
+    fn rule(&self, RuleName { limit, resource, window }: &RuleName) -> Rule {
+        let names = &mut *self.core.names.lock();
+        let resource = names.resource(self.core.number(), resource);
+        names.rule_of(limit, resource, *window)
+    }
+
+    fn resource(&self, name: &str) -> Resource {
+        self.core.names.lock().resource(self.core.number(), name)
+    }
+
+    fn budgets(&self, found: &mut Found, report: &mut RecoveryReport) {
+        let rules: Vec<Option<Rule>> = found.rules.iter().map(|name| Some(self.rule(name.as_ref()?))).collect();
+        let mut known: HashSet<Rule, RandomState> = HashSet::default();
+        let mut begin = |rule: Rule| {
+            if known.insert(rule) {
+                self.core.registry.begin_at(rule, self.latest);
+            }
+        };
+        rules.iter().flatten().for_each(|rule| begin(*rule));
+        let named = found.budgets.values().flatten().filter(|single| single.carrier == 0);
+        named.for_each(|single| begin(self.rule(&single.rule)));
+        for (subject, stamp, budgets) in std::mem::take(&mut found.groups) {
+            let mut all: Vec<(Rule, Image)> = Vec::with_capacity(budgets.len());
+            let singles = found.budgets.get_mut(subject.as_str());
+            let own = |singles: &mut Vec<Single>| singles.extract_if(.., |single| single.carrier == 0).collect();
+            let mut newer: Vec<Single> = singles.map(own).unwrap_or_default();
+            for (number, image) in budgets {
+                let (Some(Some(name)), Some(Some(rule))) =
+                    (found.rules.get(number as usize), rules.get(number as usize))
+                else {
+                    continue;
+                };
+                let single = newer.iter().position(|single| single.rule == *name);
+                let single = single.map(|index| newer.swap_remove(index)).filter(|single| single.stamp > stamp);
+                all.push((*rule, single.map_or(image, |single| single.image)));
+            }
+            all.extend(newer.into_iter().map(|single| (self.rule(&single.rule), single.image)));
+            self.subject(&subject, &all, report);
+        }
+        for (subject, singles) in &mut found.budgets {
+            let own = singles.extract_if(.., |single| single.carrier == 0);
+            let all: Vec<(Rule, Image)> = own.map(|single| (self.rule(&single.rule), single.image)).collect();
+            if let (Ok(subject), false) = (subject.parse(), all.is_empty()) {
+                self.subject(&subject, &all, report);
+            }
+        }
+    }
+
+    /// The budgets of one subject, but for those whose windows have ended for long: nobody could tell them from new ones.
+    fn subject(&self, subject: &Subject, budgets: &[(Rule, Image)], report: &mut RecoveryReport) {
+        let mut left = Vec::with_capacity(budgets.len());
+        for ((rule, window), image) in budgets {
+            let by_clock = matches!(image.course, ImageCourse::Clock);
+            let number = window.index(self.latest);
+            if by_clock && number > image.window {
+                report.ended += 1;
+            } else if image.charged > 0 {
+                report.budgets += 1;
+            }
+            if !by_clock || number <= image.window.saturating_add(1) {
+                left.push(((*rule, *window), image));
+            }
+        }
+        if !left.is_empty() {
+            self.core.registry.restore(subject, &left, self.latest);
+        }
+    }
+
+    fn grant(&self, rule: &RuleName, subject: &str, cap: Option<Cap>, extra: Option<(i64, u64)>) {
+        let (Ok(subject), rule) = (subject.parse::<Subject>(), self.rule(rule)) else { return };
+        let give = |grant: &mut Grant| {
+            *grant = Grant::again(rule.1, cap, extra);
+            Ok::<_, std::convert::Infallible>(())
+        };
+        let Ok(()) = self.core.grants.change(&subject, rule, self.latest, give, |_| Ok(()));
+    }
+
+    fn workflows(&self, found: &Found, report: &mut RecoveryReport) -> Active {
+        let mut active = Active::default();
+        for (id, entry) in &found.workflows {
+            if entry.ended {
+                continue;
+            }
+            let subject = format!("{}:{id}", workflow::KIND);
+            let singles = found.budgets.get(&*subject).map_or(&[][..], |singles| singles);
+            let singles: Vec<&Single> = singles.iter().filter(|single| single.carrier == entry.began).collect();
+            let Some(starter) = subjects(&entry.subjects) else { continue };
+            let due = Timestamp::from_micros(entry.due);
+            let image = WorkflowImage {
+                began: entry.began,
+                id: id.clone(),
+                due,
+                ended: false,
+                starter,
+                steps: entry.steps,
+                tools: entry.tools.clone(),
+                budgets: self.cost(&entry.budgets),
+                carried: Vec::new(),
+            };
+            let again = workflow::begin_again(self.core, image, |carried| {
+                let carried = carried.written_under(entry.began, self.is_watched);
+                if let Some(single) = singles.iter().find(|single| *single.rule.limit == *carried.label.limit) {
+                    carried.meter.restore(&single.image);
+                }
+                carried
+            });
+            let Some(again) = again else { continue };
+            let steps = again.carried.first().map_or(0, Carried::charged);
+            let expires_at = (due != Timestamp::MAX).then_some(due);
+            report.workflows.push(RecoveredWorkflow { id: id.clone(), steps, expires_at });
+            active.insert(id.clone(), (entry.began, again));
+        }
+        active
+    }
+
+    fn cost(&self, amounts: &Amounts) -> Cost {
+        amounts.iter().fold(Cost::nothing(), |cost, (name, amount)| cost.and(self.resource(name), *amount))
+    }
+
+    fn hold(&self, entry: &HoldEntry, active: &Active, report: &mut RecoveryReport) {
+        let core = self.core;
+        let due = Timestamp::from_micros(entry.due);
+        let keep = if entry.remember { Keep::Remember } else { Keep::Forget };
+        let is_open = entry.settled.is_none();
+        if !is_open && (keep == Keep::Forget || due <= self.now) {
+            return;
+        }
+        let Some(id) = self.id(&entry.id) else { return };
+        let in_force = core.live.get();
+        let parts: Option<Vec<HoldPart>> = entry.parts.iter().map(|part| self.part(part, active, &in_force)).collect();
+        let Some(parts) = parts.filter(|parts| !parts.is_empty()) else { return };
+        let settled = entry.settled.as_ref().map(|settled| SettledImage {
+            at: Timestamp::from_micros(settled.at),
+            resets: settled.resets,
+            charged: settled.charged.as_ref().map(|charged| self.cost(charged)),
+            expired: settled.expired,
+            late: settled.late,
+        });
+        let is_lost = entry.guarded && is_open && self.guards != LostGuards::Keep;
+        let image = HoldImage {
+            id: id.clone(),
+            guarded: false,
+            dispatched: entry.dispatched || self.guards != LostGuards::ByDispatch,
+            observed: self.cost(&entry.observed),
+            parts,
+            settled,
+        };
+        let Some(hold) = Hold::again(image) else { return };
+        let hold = Arc::new(hold);
+        core.holds.keep_again(id.clone(), Arc::clone(&hold), KeptAs { due, keep, open: is_open });
+        if !is_open {
+            return;
+        }
+        hold.each_held(|plan, windows, cost| {
+            for (seat, &window) in plan.seats.iter().zip(windows) {
+                if let Some(amount @ 1..) = cost.amount(seat.resource) {
+                    seat.meter.hold_again(window, amount);
+                }
+            }
+        });
+        for owned in entry.parts.iter().take(1).flat_map(|part| &part.workflows).filter_map(|id| active.get(id)) {
+            owned.1.owned.owner.gate().open();
+        }
+        let subjects = hold.plan().members().subjects.iter().cloned().collect();
+        let amounts = super::hold::amounts(&core.names.lock(), &hold.held());
+        let charged = is_lost.then(|| hold.settle_lost(self.latest));
+        report.holds.push(RecoveredHold { id, subjects, held: amounts, expires_at: due, charged });
+    }
+
+    fn id(&self, entry: &IdEntry) -> Option<HoldId> {
+        match entry {
+            IdEntry::Given(number) => Some(HoldId::of_given(*number)),
+            IdEntry::Chosen(text) => text.parse().ok(),
+            IdEntry::Slot { resource, subjects, name } => {
+                let subjects: Result<Vec<Subject>, _> = subjects.iter().map(|subject| subject.parse()).collect();
+                HoldId::of_slot(self.resource(resource), subjects.ok()?.into_iter(), name).ok()
+            }
+        }
+    }
+
+    fn part(&self, entry: &PartEntry, active: &Active, in_force: &InForce) -> Option<HoldPart> {
+        let mut members = Members::new(subjects(&entry.subjects)?);
+        for (_, again) in entry.workflows.iter().filter_map(|id| active.get(id)) {
+            members.carried.extend(again.budgets.iter().cloned());
+            members.owners.push(again.owned.clone());
+        }
+        let seats = entry.seats.iter().filter_map(|seat| Some((self.seat(seat, active, in_force)?, seat.window)));
+        let (seats, windows): (Vec<Seat>, Vec<i64>) = seats.unzip();
+        let plan = Plan::again(self.core, members, seats);
+        Some(HoldPart { plan, windows: Windows::from_vec(windows), cost: self.cost(&entry.cost) })
+    }
+
+    /// A budget that admitted a hold, under the policy in force; one that it does not name any more as it was called.
+    fn seat(&self, entry: &SeatEntry, active: &Active, in_force: &InForce) -> Option<Seat> {
+        let subject: Subject = entry.subject.parse().ok()?;
+        if entry.carrier != 0 {
+            let (_, again) = active.values().find(|(began, _)| *began == entry.carrier)?;
+            return again.carried.iter().find(|carried| *carried.label.limit == *entry.rule.limit).map(Carried::seat);
+        }
+        let rule = self.rule(&entry.rule);
+        let meter = self.core.registry.budgets(&subject, &[rule], self.latest).ok()?.into_iter().next()?;
+        if let Some((limit, named)) =
+            in_force.limits.iter().zip(in_force.policy.limits()).find(|(limit, _)| limit.rule == rule)
+        {
+            let resolved = in_force.policy.resolve(&subject, &[]);
+            let cap =
+                resolved.iter().find(|(found, ..)| found.id() == named.id()).map_or(named.max(), |(_, cap, _)| *cap);
+            let seat = limit.seat(meter, &subject, (cap, named.enforced()));
+            return Some(seat.heard(self.core.is_heard()));
+        }
+        let label = Label {
+            limit: (&*entry.rule.limit).into(),
+            resource: (&*entry.rule.resource).into(),
+            unit: Unit::Count,
+            warn: Box::default(),
+            carrier: 0,
+        };
+        let resource = self.resource(&entry.rule.resource);
+        Some(Seat::new(meter, (Arc::new(label), subject), resource, rule.1, (Cap::Unlimited, Enforcement::Soft)))
+    }
+}
+
+fn subjects(named: &Named) -> Option<Subjects> {
+    named.iter().try_fold(Subjects::new(), |subjects, (subject, groups)| {
+        subjects.in_groups(&**subject, groups.iter().map(AsRef::as_ref)).ok()
+    })
+}
