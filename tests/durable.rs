@@ -225,6 +225,14 @@ fn lost_guards_are_charged_or_as_the_host_chose() {
             None => (0, 640),
         };
         assert_eq!((used, held), expected, "{guards:?} {dispatch}");
+        again.close().unwrap();
+        let third = builder(&clock).persist(persist(&killed)).build().unwrap();
+        let open = third.recovery().unwrap().holds.len();
+        assert_eq!(
+            (usage(&third, "user:7").swap_remove(0).1, open),
+            (expected.0, usize::from(charged.is_none())),
+            "once"
+        );
     }
 }
 

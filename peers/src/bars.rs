@@ -105,6 +105,15 @@ fn speeds() -> Vec<Speed> {
             None,
             &[2],
         ),
+        #[cfg(feature = "persist")]
+        speed(
+            "journal, synced every second: handle, try_charge",
+            Direct,
+            ours::JOURNAL,
+            AtMost(1.3, ours::TICKING),
+            None,
+            BOTH,
+        ),
     ]
 }
 

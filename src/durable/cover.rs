@@ -68,46 +68,28 @@ impl Store {
     fn raise(&self, seat: &Seat, amount: u64, ahead: Ahead, now: Timestamp) -> Result<(), Unwritten> {
         self.is_up()?;
         let _lock = self.lock(&seat.meter);
-        if !seat.meter.is_beyond() {
-            // Somebody else has, for both.
-            return Ok(());
-        }
-        let mut image = seat.image(now);
-        if image.is_nothing() {
-            return Ok(());
-        }
-        let step = seat.step(&image, ahead).saturating_sub(amount);
-        image.charged = image.charged.saturating_add(step).min(seat.meter.charged_max());
-        // Written first: whoever finds the ceiling raised needs it to be.
-        self.append(now, &[seat.entry(self.stamp(), image.clone())])?;
-        seat.meter.set_ceiling(&image);
-        Ok(())
+        let step = |image: &Image| seat.step(image, ahead).saturating_sub(amount);
+        let write = |image: &Image| self.append(now, &[seat.entry(self.stamp(), image.clone())]);
+        seat.meter.raise_ceiling(seat.window.index(now), step, write)
     }
 
-    /// Lowers the ceiling of a budget to a step above what is charged.
-    fn lower(&self, seat: &Seat, ahead: Ahead, now: Timestamp) -> Result<(), Unwritten> {
+    /// Puts the ceilings of budgets a step above what is charged, wherever they were: all of them or none. With the number of resets.
+    fn lower(&self, seats: &[&Seat], ahead: Ahead, resets: Option<u64>, now: Timestamp) -> Result<(), Unwritten> {
         self.is_up()?;
-        let _lock = self.lock(&seat.meter);
-        let image = Self::lowered(seat, ahead, now);
-        self.append(now, &[seat.entry(self.stamp(), image)])
-    }
-
-    /// The budget with its ceiling lowered in memory, under its lock: what is charged by whoever has not seen that is in it.
-    fn lowered(seat: &Seat, ahead: Ahead, now: Timestamp) -> Image {
-        let step = |image: Image| {
-            let ahead = seat.step(&image, ahead);
-            Image { charged: image.charged.saturating_add(ahead).min(seat.meter.charged_max()), ..image }
+        let _locks = self.lock_all(seats.iter().map(|seat| &*seat.meter));
+        let image = |seat: &&Seat| {
+            seat.meter.seal();
+            seat.meter.image_ahead(seat.window.index(now), |image| seat.step(image, ahead))
         };
-        let mut image = step(seat.image(now));
-        loop {
-            seat.meter.set_ceiling(&image);
-            let seen = seat.image(now);
-            if seat.meter.has_several_words() || seen.window == image.window && seen.charged <= image.charged {
-                // What else it says is as of now.
-                return Image { charged: image.charged.max(seen.charged), ..seen };
-            }
-            image = step(seen);
+        let images: Vec<Image> = seats.iter().map(image).collect();
+        let mut entries: Vec<Entry> =
+            seats.iter().zip(&images).map(|(seat, image)| seat.entry(self.stamp(), image.clone())).collect();
+        entries.extend(resets.map(|resets| Entry::Engine { stamp: self.stamp(), resets }));
+        self.append(now, &entries)?;
+        for (seat, image) in seats.iter().zip(&images) {
+            seat.meter.set_ceiling(image);
         }
+        Ok(())
     }
 }
 
@@ -164,7 +146,7 @@ impl Plan {
             let written = if seat.meter.is_beyond() {
                 store.raise(seat, amount, ahead, now)
             } else if seat.meter.slack() > ahead.or_as_much_as(amount).max(seat.step(&seat.image(now), ahead)) {
-                store.lower(seat, ahead, now)
+                store.lower(&[seat], ahead, None, now)
             } else {
                 Ok(())
             };
@@ -182,13 +164,8 @@ impl Plan {
         if !store.writes_changes() {
             return true;
         }
-        let seats = || seats.iter().map(|index| &self.seats[*index]);
-        let _locks = store.lock_all(seats().map(|seat| &*seat.meter));
-        let entries: Vec<Entry> =
-            seats().map(|seat| seat.entry(store.stamp(), Store::lowered(seat, Ahead::Step, now))).collect();
-        let resets = Entry::Engine { stamp: store.stamp(), resets: self.core.resets.done() };
-        let entries: Vec<Entry> = entries.into_iter().chain([resets]).collect();
-        match store.append(now, &entries) {
+        let seats: Vec<&Seat> = seats.iter().map(|index| &self.seats[*index]).collect();
+        match store.lower(&seats, Ahead::Step, Some(self.core.resets.done()), now) {
             Ok(()) => true,
             Err(unwritten) => {
                 self.core.lose_store(&unwritten, now);

@@ -159,15 +159,16 @@ impl Core {
             for meter in group.meters().iter().filter(|meter| meter.is_beyond()) {
                 let Some((limit, resource, window)) = rules.get(meter.number() as usize).cloned() else { continue };
                 let _lock = store.lock(meter);
-                let image = meter.image(window.index(now));
-                if image.is_nothing() {
-                    continue;
-                }
                 let rule = RuleName { limit, resource, window };
-                let (subject, stamp) = (group.owner().into(), store.stamp());
-                let entry = Entry::Budget { rule, subject, carrier: 0, stamp, image: image.clone() };
-                store.append(now, &[entry]).map_err(|Unwritten(error)| LogError::clone(&error))?;
-                meter.set_ceiling(&image);
+                let written = meter.raise_ceiling(
+                    window.index(now),
+                    |_| 0,
+                    |image| {
+                        let (subject, stamp) = (group.owner().into(), store.stamp());
+                        store.append(now, &[Entry::Budget { rule, subject, carrier: 0, stamp, image: image.clone() }])
+                    },
+                );
+                written.map_err(|Unwritten(error)| LogError::clone(&error))?;
             }
         }
         Ok(())

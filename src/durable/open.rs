@@ -13,7 +13,7 @@ use super::store::Store;
 use super::{Keeper, LostGuards, Mode, Persist, Place, snapshot};
 use crate::amount::{Cap, Cost, Resource, Unit};
 use crate::charge::{Label, Seat, Windows};
-use crate::engine::{Core, Engine, EngineBuilder, InForce};
+use crate::engine::{Core, Engine, EngineBuilder, InForce, Keeping};
 use crate::event::EventKind;
 use crate::grants::Grant;
 use crate::holds::{HoldId, Keep, KeptAs};
@@ -32,7 +32,10 @@ use crate::workflow::{self, Again, WorkflowImage};
 const NUMBERS_PER_GENERATION: u32 = 40;
 
 pub(super) fn open(builder: EngineBuilder<Persist>) -> Result<Engine, OpenError> {
-    let is_watched = matches!(builder.persist.mode, Mode::Journal(_));
+    let keeping = match builder.persist.mode {
+        Mode::Journal(_) => Keeping::Journal,
+        Mode::Snapshot(_) => Keeping::Snapshots,
+    };
     let vfs: Arc<dyn Vfs> = match &builder.persist.place {
         Place::Dir(dir) => Arc::new(Disk::open(dir)?),
         #[cfg(all(test, not(loom)))]
@@ -40,15 +43,15 @@ pub(super) fn open(builder: EngineBuilder<Persist>) -> Result<Engine, OpenError>
     };
     let mut found = Found::default();
     let opening = Opening::new(Arc::clone(&vfs), &mut |item| found.take(item))?;
-    let (engine, persist) = builder.make(is_watched);
+    let (engine, persist) = builder.make(keeping);
     let core = engine.core();
     let now = core.now_precise();
     let stamps = AtomicU64::new(found.stamp);
     let latest = now.max(Timestamp::from_micros(found.at));
     core.holds.number_from(opening.recovered().next_number << NUMBERS_PER_GENERATION);
     core.timed.number_from(opening.recovered().next_number << NUMBERS_PER_GENERATION);
-    let report =
-        Restoring { core, now, latest, guards: persist.guards, is_watched }.restore(found, opening.recovered());
+    let report = Restoring { core, now, latest, guards: persist.guards, is_watched: keeping == Keeping::Journal }
+        .restore(found, opening.recovered());
     let stamp = || stamps.fetch_add(1, Ordering::AcqRel) + 1;
     let at = (now, latest.as_micros());
     let published =

@@ -124,6 +124,8 @@ pub(crate) struct Core {
     pub(crate) names: Mutex<Names>,
     /// Where it is written down, if it is, and what was found there.
     #[cfg(feature = "persist")]
+    pub(crate) is_persisted: bool,
+    #[cfg(feature = "persist")]
     pub(crate) store: OnceLock<Store>,
     #[cfg(feature = "persist")]
     pub(crate) recovered: OnceLock<RecoveryReport>,
@@ -309,6 +311,16 @@ pub struct EngineBuilder<P = ()> {
     pub(crate) persist: P,
 }
 
+/// How an engine is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "persist"), allow(dead_code, reason = "there is but memory"))]
+pub(crate) enum Keeping {
+    Memory,
+    Snapshots,
+    /// Each change is written down.
+    Journal,
+}
+
 impl<P> EngineBuilder<P> {
     /// The clock to use instead of [`Clock::system`].
     pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
@@ -398,15 +410,14 @@ impl<P> EngineBuilder<P> {
         self
     }
 
-    /// The engine, whose budgets are written down if that is so; and how it is kept.
-    pub(crate) fn make(self, is_watched: bool) -> (Engine, P) {
+    /// The engine, and how it is kept.
+    #[cfg_attr(not(feature = "persist"), allow(unused_variables, reason = "there is but memory"))]
+    pub(crate) fn make(self, keeping: Keeping) -> (Engine, P) {
         let id = next_number();
         let mut names = Names::default();
         let registry = Registry::new(self.subjects_max);
         #[cfg(feature = "persist")]
-        let registry = if is_watched { registry.watched() } else { registry };
-        #[cfg(not(feature = "persist"))]
-        debug_assert!(!is_watched, "nothing is written down");
+        let registry = if keeping == Keeping::Journal { registry.watched() } else { registry };
         let core = Core {
             id,
             clock: self.clock,
@@ -427,6 +438,8 @@ impl<P> EngineBuilder<P> {
             kinds: Derived::new(),
             striping: self.striping,
             names: Mutex::new(names),
+            #[cfg(feature = "persist")]
+            is_persisted: keeping != Keeping::Memory,
             #[cfg(feature = "persist")]
             store: OnceLock::new(),
             #[cfg(feature = "persist")]
@@ -462,7 +475,7 @@ impl<P> EngineBuilder<P> {
 impl EngineBuilder {
     /// The engine.
     pub fn build(self) -> Engine {
-        let (engine, ()) = self.make(false);
+        let (engine, ()) = self.make(Keeping::Memory);
         engine
     }
 }

@@ -5,15 +5,15 @@
 //! Whoever reads the record back finds at least what was charged.
 //!
 //! **Who owns what.** `ceiling` is packed as the budget's word is, so that one comparison tells whether the word is above it, and a new window is
-//! above it by itself. It changes under a lock of the writer's, one for each budget. It is raised after the record with it was written. It is
-//! lowered before: who lowers it stores it, and then reads the word by a read-modify-write. Of that and a charge's swap of the word one comes
-//! first: either the charge is seen, and the ceiling raised again before it is written; or the charge sees the lower ceiling when it looks, after its swap.
+//! above it by itself. It changes under a lock of the writer's, and is never above what is written: it is set after the record with it was written. Who
+//! lowers it puts it below everything first, and then reads the word by a read-modify-write. Of that and a charge's swap of the word one comes
+//! first: either the charge is seen, and is in what is written; or it finds itself above the ceiling when it looks, after its swap, and waits for the lock.
 //!
 //! A rolling budget is above its ceiling at all times: each operation writes all of it down.
 
 use super::word::State;
 use super::{Course as Follows, Meter, NO_WORD};
-use crate::sync::Ordering;
+use crate::sync::{AtomicU64, Ordering};
 
 /// How a budget stands, to be written down.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,13 +58,10 @@ pub(super) const UNWATCHED: u64 = u64::MAX;
 
 impl Meter {
     /// An unused budget that is written down.
-    pub(crate) fn watched(mut self) -> Self {
-        *self.ceiling.get_mut() = 0;
-        if self.has_several_words() {
-            // Its word is nobody's: it stands above the ceiling.
-            *self.word.get_mut() = 1;
-        }
-        self
+    pub(crate) fn watched(self) -> Self {
+        // The word of a rolling budget is nobody's: it stands above the ceiling.
+        let word = if self.has_several_words() { 1 } else { self.word.load(Ordering::Acquire) };
+        Self { ceiling: AtomicU64::new(0), word: AtomicU64::new(word), ..self }
     }
 
     /// Whether there may be something to write down. A glance: what is charged meanwhile is not seen.
@@ -133,6 +130,34 @@ impl Meter {
         self.layout().unpack(self.word.fetch_or(0, Ordering::AcqRel), near)
     }
 
+    /// Puts the ceiling so much `ahead` of what is charged, if that is above it, once `write` has written it. Under the writer's lock.
+    pub(crate) fn raise_ceiling<E>(
+        &self,
+        near: i64,
+        ahead: impl FnOnce(&Image) -> u64,
+        write: impl FnOnce(&Image) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if !self.is_beyond() {
+            // Somebody else has.
+            return Ok(());
+        }
+        let image = self.image_ahead(near, ahead);
+        if image.is_nothing() {
+            return Ok(());
+        }
+        // Written first: whoever finds the ceiling raised goes by it.
+        write(&image)?;
+        self.set_ceiling(&image);
+        Ok(())
+    }
+
+    /// How it stands, with so much ahead of what is charged.
+    pub(crate) fn image_ahead(&self, near: i64, ahead: impl FnOnce(&Image) -> u64) -> Image {
+        let image = self.image(near);
+        let charged = image.charged.saturating_add(ahead(&image)).min(self.layout().saturated());
+        Image { charged, ..image }
+    }
+
     /// Sets the ceiling to what an image says. Under the writer's lock.
     pub(crate) fn set_ceiling(&self, image: &Image) {
         if !self.has_several_words() {
@@ -145,26 +170,28 @@ impl Meter {
         }
     }
 
-    /// Puts the ceiling below everything: whoever charges from now on looks. Under the writer's lock.
+    /// Puts the ceiling below everything: whoever charges from now on, and is not seen by whoever reads it next, is above it. The first step
+    /// of lowering it, under the writer's lock.
     pub(crate) fn seal(&self) {
         // Release: as in `set_ceiling`.
         self.ceiling.store(0, Ordering::Release);
     }
 
-    /// What is charged as the ceiling allows: at least what an image says, and at most what was written.
-    pub(crate) fn up_to_ceiling(&self, image: &mut Image) {
+    /// The ceiling in window `window`; `None` when it is not written down.
+    pub(super) fn ceiling_in(&self, window: i64) -> Option<u64> {
         let ceiling = self.ceiling.load(Ordering::Acquire);
-        if ceiling != UNWATCHED && !self.has_several_words() {
-            let ceiling = self.layout().unpack(ceiling, image.window);
-            if ceiling.window == image.window {
-                image.charged = image.charged.max(ceiling.amount);
-            }
+        if ceiling == UNWATCHED {
+            return None;
         }
+        let ceiling = self.layout().unpack(ceiling, window);
+        Some(if ceiling.window == window { ceiling.amount } else { 0 })
     }
 
-    /// The largest amount that it can count.
-    pub(crate) fn charged_max(&self) -> u64 {
-        self.layout().saturated()
+    /// What is charged as the ceiling allows: at least what an image says, and at most what was written.
+    pub(crate) fn up_to_ceiling(&self, image: &mut Image) {
+        if let (Some(ceiling), false) = (self.ceiling_in(image.window), self.has_several_words()) {
+            image.charged = image.charged.max(ceiling);
+        }
     }
 
     /// Stands as the image says, all of it used. Nobody else has it yet.
@@ -206,3 +233,6 @@ impl Meter {
 
 /// A word that no admission goes by is a ceiling that none is above.
 const _: () = assert!(UNWATCHED == NO_WORD);
+
+#[cfg(all(test, loom))]
+mod loom_tests;

@@ -98,11 +98,26 @@ impl Meter {
         }
         let admitted = self.admit(now, amount, gate)?;
         if let (Gate::Max(max), Some(stripes), 1..) = (gate, stripes, amount) {
-            stripes.take(share(max), &self.word, self.layout(), |window, room| {
+            stripes.take(share(max), self.bound_of_room(now, max), (&self.word, self.layout()), |window, room| {
                 self.change_in(window, room, 0);
             });
         }
         Ok(admitted)
+    }
+
+    /// Up to what amount room may be taken in window `now`: what stands above the ceiling has to be written down.
+    #[cfg(feature = "persist")]
+    fn bound_of_room(&self, now: i64, max: u64) -> u64 {
+        match self.ceiling_in(now) {
+            Some(ceiling) => max.min(ceiling),
+            None => max,
+        }
+    }
+
+    #[cfg(not(feature = "persist"))]
+    #[allow(clippy::unused_self, reason = "as with the feature")]
+    const fn bound_of_room(&self, _: i64, max: u64) -> u64 {
+        max
     }
 
     /// Counts races that were lost; when they are many, there are stripes from now on.

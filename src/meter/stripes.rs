@@ -101,8 +101,14 @@ impl Stripes {
         charged.is_ok()
     }
 
-    /// Takes room for the thread's stripe out of `word`, if much is left there. Without the lock it takes none.
-    pub(super) fn take(&self, share: Share, word: &AtomicU64, layout: Layout, give_back: impl FnOnce(i64, u64)) {
+    /// Takes room for the thread's stripe out of `word`, if much is left there below `bound`. Without the lock it takes none.
+    pub(super) fn take(
+        &self,
+        share: Share,
+        bound: u64,
+        (word, layout): (&AtomicU64, Layout),
+        give_back: impl FnOnce(i64, u64),
+    ) {
         let Some(mut others) = self.lock.try_lock() else { return };
         let Share { window, max, amount } = share;
         // Relaxed: written under this lock.
@@ -126,7 +132,7 @@ impl Stripes {
         }
         let mut taken = 0;
         let raised = transition(word, layout, window, |state| {
-            taken = self.share_of(max.saturating_sub(state.amount), amount);
+            taken = self.share_of(bound.saturating_sub(state.amount), amount);
             let is_there = state.window == window && state.amount <= max && taken > 0;
             if is_there { Ok(State { amount: state.amount + taken, ..state }) } else { Err(()) }
         });

@@ -20,12 +20,18 @@ pub(crate) mod names {
     pub(crate) const LEVELS: &str = "encumber, three limits";
     pub(crate) const NO_STRIPES: &str = "encumber, three limits, no stripes";
     pub(crate) const THREE_LIMITS: &str = "encumber, three limits on a key";
+    #[cfg(feature = "persist")]
+    pub(crate) const JOURNAL: &str = "encumber, journal every second";
 }
 
 pub(super) fn specs() -> Vec<Spec> {
     use Group::{Direct, Keys1k, Keys1m, Levels, Memory, Refusal, Settle, SettleKeys, SettleLevels};
     let spec = |name, groups, make| Spec::new(name, "", groups, make).without_package();
-    vec![
+    #[cfg(feature = "persist")]
+    let journal = journal::specs();
+    #[cfg(not(feature = "persist"))]
+    let journal = Vec::new();
+    let memory = vec![
         spec(names::TICKING, &[Direct, Refusal], |plan| direct(plan, &ticking()?, Window::Day)),
         spec(names::LIFETIME, &[Direct, Refusal], |plan| direct(plan, &ticking()?, Window::Lifetime)),
         spec("encumber, month, ticking clock", &[Direct], |plan| direct(plan, &ticking()?, Window::Month)),
@@ -50,7 +56,106 @@ pub(super) fn specs() -> Vec<Spec> {
         spec(names::NO_STRIPES, &[Levels], |plan| levels(plan, Striping::Off, |handle| handle)),
         spec(names::LEVELS, &[SettleLevels], |plan| levels(plan, Striping::default(), Settling)),
         spec(names::NO_STRIPES, &[SettleLevels], |plan| levels(plan, Striping::Off, Settling)),
-    ]
+    ];
+    memory.into_iter().chain(journal).collect()
+}
+
+/// The same with a journal.
+#[cfg(feature = "persist")]
+mod journal {
+    use std::path::PathBuf;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use anyhow::Context as _;
+    use encumber::Persist;
+
+    use super::{
+        ByKey, Clock, Contender, Engine, Group, Handle, Result, Settling, Spec, Striping, Window, builder, names,
+        ticking,
+    };
+
+    pub(super) fn specs() -> Vec<Spec> {
+        use Group::{Direct, Keys1k, Levels, Settle};
+        let spec = |name, groups, make| Spec::new(name, "", groups, make).without_package();
+        vec![
+            spec(names::JOURNAL, &[Direct], |plan| {
+                plan.seats(|| Ok(InDir::of(plan.max, &["agent"], |engine| Handle::new(engine, &["agent:a"]))?))
+            }),
+            spec(names::JOURNAL, &[Settle], |plan| {
+                plan.seats(|| {
+                    Ok(InDir::of(plan.max, &["agent"], |engine| Ok(Settling(Handle::new(engine, &["agent:a"])?)))?)
+                })
+            }),
+            spec(names::JOURNAL, &[Keys1k], |plan| {
+                plan.seats(|| {
+                    Ok(InDir::of(plan.max, &["agent"], |engine| {
+                        Ok(ByKey { engine: engine.clone(), tokens: engine.resource("tokens")? })
+                    })?)
+                })
+            }),
+            spec(names::JOURNAL, &[Levels], |plan| {
+                let (dir, engine) = opened(plan.max, &["agent", "user", "global"])?;
+                plan.each(|thread| {
+                    let seat = Handle::new(&engine, &[&format!("agent:{thread}"), "user:u"])?;
+                    Ok(InDir { seat, _engine: engine.clone(), _dir: dir.clone() })
+                })
+            }),
+        ]
+    }
+
+    fn opened(max: u64, kinds: &[&str]) -> Result<(Dir, Engine)> {
+        let dir = Dir::new();
+        let clock: Clock = ticking()?;
+        let builder = builder(clock, max, kinds, Window::Day)?.striping(Striping::default());
+        let engine = builder.persist(Persist::journal(&dir.0.0)).build().context("a directory")?;
+        Ok((dir, engine))
+    }
+
+    /// A contender whose engine has a directory.
+    #[derive(Clone)]
+    struct InDir<C> {
+        // Dropped in this order.
+        seat: C,
+        _engine: Engine,
+        _dir: Dir,
+    }
+
+    impl<C> InDir<C> {
+        fn of(max: u64, kinds: &[&str], seat: impl FnOnce(&Engine) -> Result<C>) -> Result<Self> {
+            let (dir, engine) = opened(max, kinds)?;
+            Ok(Self { seat: seat(&engine)?, _engine: engine, _dir: dir })
+        }
+    }
+
+    impl<C: Contender> Contender for InDir<C> {
+        #[inline]
+        fn ask(&mut self, key: &str, amount: u64) -> bool {
+            self.seat.ask(key, amount)
+        }
+    }
+
+    /// Gone with its last clone.
+    #[derive(Clone)]
+    struct Dir(std::sync::Arc<Removed>);
+
+    struct Removed(PathBuf);
+
+    impl Dir {
+        fn new() -> Self {
+            static NEXT: AtomicU32 = AtomicU32::new(0);
+            // Relaxed: the numbers only have to differ.
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let dir = std::env::temp_dir().join(format!("encumber-peers-{}-{number}", std::process::id()));
+            Self(std::sync::Arc::new(Removed(dir)))
+        }
+    }
+
+    impl Drop for Removed {
+        fn drop(&mut self) {
+            // What cannot be removed stays.
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
 }
 
 /// One clock thread for all.

@@ -81,7 +81,7 @@ impl Hold {
     /// Whether its settlement is written down.
     #[inline]
     pub(super) fn is_written(&self) -> bool {
-        self.first.plan.core.store().is_some() && self.id().is_some()
+        self.first.plan.core.is_persisted && self.id().is_some()
     }
 
     /// Writes down that it was settled: from here on it gives back.
@@ -91,7 +91,9 @@ impl Hold {
         let mut line = rare.line.lock();
         line.settled = Some(settled);
         // It stands in any case: the money has been spent, or has not.
-        let _degraded = core.write_hold(self, &self.image(id, &line), at);
+        if core.store().is_some() {
+            let _degraded = core.write_hold(self, &self.image(id, &line), at);
+        }
     }
 
     /// [`Hold::charge`] of a hold that is written down: first what it adds, then that it is settled, then what it gives back.
