@@ -206,3 +206,6 @@ impl EngineBuilder<Persist> {
         open::open(self)
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -39,6 +39,6 @@ pub(crate) use vfs::Vfs;
 #[cfg(all(test, loom))]
 mod loom_tests;
 #[cfg(all(test, not(loom)))]
-mod sim;
+pub(crate) mod sim;
 #[cfg(all(test, not(loom)))]
 mod tests;

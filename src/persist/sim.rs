@@ -14,10 +14,10 @@ const SECTOR_BYTES: usize = 512;
 
 /// `SplitMix64`.
 #[derive(Debug, Clone)]
-pub(super) struct Random(pub(super) u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut word = self.0;
         word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -25,26 +25,26 @@ impl Random {
         word ^ (word >> 31)
     }
 
-    pub(super) fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
 
-    pub(super) fn coin(&mut self) -> bool {
+    pub(crate) fn coin(&mut self) -> bool {
         self.next() & 1 == 1
     }
 }
 
 /// What goes wrong. Operations are counted from 1.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Plan {
+pub(crate) struct Plan {
     /// The process ends, or the power goes, in the middle of it: it may be done in part, and all later ones fail.
-    pub(super) cut: Option<u64>,
+    pub(crate) cut: Option<u64>,
     /// These fail. A write may be done in part, the rest of what is written is not; what is not synced by a failed sync never will be.
-    pub(super) fail: Option<(FromTo, io::ErrorKind)>,
+    pub(crate) fail: Option<(FromTo, io::ErrorKind)>,
 }
 
 /// Both ends are meant.
-pub(super) type FromTo = (u64, u64);
+pub(crate) type FromTo = (u64, u64);
 
 #[derive(Debug, Clone)]
 enum Change {
@@ -82,7 +82,7 @@ struct Machine {
 }
 
 /// The file system of one machine, until it is crashed.
-pub(super) struct Sim {
+pub(crate) struct Sim {
     this: Weak<Sim>,
     machine: Mutex<Machine>,
     owner: Arc<()>,
@@ -229,7 +229,7 @@ impl Luck {
 }
 
 impl Sim {
-    pub(super) fn new(seed: u64) -> Arc<Self> {
+    pub(crate) fn new(seed: u64) -> Arc<Self> {
         Self::of(Machine {
             random: Random(seed),
             plan: Plan::default(),
@@ -252,22 +252,22 @@ impl Sim {
     }
 
     /// From now on operations are counted anew.
-    pub(super) fn plan(&self, plan: Plan) {
+    pub(crate) fn plan(&self, plan: Plan) {
         let mut machine = self.machine();
         machine.plan = plan;
         machine.operations = 0;
     }
 
-    pub(super) fn operations(&self) -> u64 {
+    pub(crate) fn operations(&self) -> u64 {
         self.machine().operations
     }
 
-    pub(super) fn is_cut(&self) -> bool {
+    pub(crate) fn is_cut(&self) -> bool {
         self.machine().is_cut
     }
 
     /// One of the machines that there can be when the power comes back.
-    pub(super) fn crash(&self, seed: u64) -> Arc<Self> {
+    pub(crate) fn crash(&self, seed: u64) -> Arc<Self> {
         let mut machine = self.machine().clone();
         machine.random = Random(seed);
         machine.names = machine.survivors();
@@ -284,7 +284,7 @@ impl Sim {
     }
 
     /// The machine after the process has ended: what was written is there, and as little synced as it was.
-    pub(super) fn kill(&self, seed: u64) -> Arc<Self> {
+    pub(crate) fn kill(&self, seed: u64) -> Arc<Self> {
         let mut machine = self.machine().clone();
         machine.random = Random(seed);
         Self::restarted(machine)
@@ -298,13 +298,13 @@ impl Sim {
     }
 
     /// The files as a reader sees them.
-    pub(super) fn files(&self) -> BTreeMap<String, Vec<u8>> {
+    pub(crate) fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let machine = self.machine();
         machine.names.iter().map(|(name, file)| (name.clone(), machine.files[file].cached.clone())).collect()
     }
 
     /// A machine with these files, all of them on disk.
-    pub(super) fn with(files: &BTreeMap<String, Vec<u8>>) -> Arc<Self> {
+    pub(crate) fn with(files: &BTreeMap<String, Vec<u8>>) -> Arc<Self> {
         let sim = Self::new(0);
         for (name, bytes) in files {
             sim.put(name, bytes.clone());
@@ -313,7 +313,7 @@ impl Sim {
     }
 
     /// Puts a file there, on disk.
-    pub(super) fn put(&self, name: &str, bytes: Vec<u8>) {
+    pub(crate) fn put(&self, name: &str, bytes: Vec<u8>) {
         let mut machine = self.machine();
         machine.next_file += 1;
         let file = machine.next_file;
