@@ -178,8 +178,8 @@ pub use cost::{
 };
 #[cfg(feature = "persist")]
 pub use durable::{
-    Fault, LostGuards, OpenError, Persist, PersistError, RecoveredHold, RecoveredWorkflow, RecoveryReport, Synced,
-    TornTail,
+    Fault, Journal, LostGuards, OpenError, Persist, PersistError, RecoveredHold, RecoveredWorkflow, RecoveryReport,
+    Synced, TornTail,
 };
 pub use engine::{
     CapChange, CapError, Component, Engine, EngineBuilder, FailurePolicy, OnFailure, Swept, UnknownResource,

@@ -3,7 +3,7 @@
 //! See [`crate::meter`]'s `image` for what a ceiling is, and what keeps it above what is charged.
 
 use super::entry::{Entry, RuleName};
-use super::store::{Store, Unwritten};
+use super::store::{Store, Unwritten, Wait};
 use crate::amount::{Cap, Cost};
 use crate::charge::{Ask, Seat, Windows};
 use crate::engine::{Core, OnFailure};
@@ -21,6 +21,8 @@ pub(crate) enum Ahead {
     Step,
     /// Not at all: for holds that are written down one by one, so that nothing of them is left over after a kill.
     Nothing,
+    /// Not at all, and not yet: it is written together with the hold.
+    WithHold,
 }
 
 /// What became of the writing of an admission.
@@ -37,7 +39,7 @@ pub(crate) enum Recorded {
 impl Seat {
     /// How far its ceiling is put ahead of what is charged.
     fn step(&self, image: &Image, ahead: Ahead) -> u64 {
-        if ahead == Ahead::Nothing || self.meter.has_several_words() {
+        if ahead != Ahead::Step || self.meter.has_several_words() {
             return 0;
         }
         let whole = match self.cap_in(image.window) {
@@ -69,7 +71,7 @@ impl Store {
         self.is_up()?;
         let _lock = self.lock(&seat.meter);
         let step = |image: &Image| seat.step(image, ahead).saturating_sub(amount);
-        let write = |image: &Image| self.append(now, &[seat.entry(self.stamp(), image.clone())]);
+        let write = |image: &Image| self.append(now, &[seat.entry(self.stamp(), image.clone())], Wait::Mode);
         seat.meter.raise_ceiling(seat.window.index(now), step, write)
     }
 
@@ -85,7 +87,27 @@ impl Store {
         let mut entries: Vec<Entry> =
             seats.iter().zip(&images).map(|(seat, image)| seat.entry(self.stamp(), image.clone())).collect();
         entries.extend(resets.map(|resets| Entry::Engine { stamp: self.stamp(), resets }));
-        self.append(now, &entries)?;
+        // If the power takes it, the ceilings were higher: nobody is waited for but who asked for a reset.
+        let wait = if resets.is_some() { Wait::Mode } else { Wait::Written };
+        self.append(now, &entries, wait)?;
+        for (seat, image) in seats.iter().zip(&images) {
+            seat.meter.set_ceiling(image);
+        }
+        Ok(())
+    }
+}
+
+impl Store {
+    /// Writes a hold that was just made together with what it brought above their ceilings: both or neither. Under the lock of its entries.
+    pub(super) fn append_hold(&self, plan: &Plan, cost: &Cost, entry: Entry, at: Timestamp) -> Result<(), Unwritten> {
+        let beyond = |seat: &&Seat| cost.amount(seat.resource).is_some() && seat.meter.is_beyond();
+        let seats: Vec<&Seat> = plan.seats.iter().filter(beyond).collect();
+        let _locks = self.lock_all(seats.iter().map(|seat| &*seat.meter));
+        let images: Vec<Image> =
+            seats.iter().map(|seat| seat.meter.image_ahead(seat.window.index(at), |_| 0)).collect();
+        let budgets = seats.iter().zip(&images).map(|(seat, image)| seat.entry(self.stamp(), image.clone()));
+        let entries: Vec<Entry> = budgets.chain([entry]).collect();
+        self.append(at, &entries, Wait::Mode)?;
         for (seat, image) in seats.iter().zip(&images) {
             seat.meter.set_ceiling(image);
         }
@@ -98,7 +120,7 @@ impl Ahead {
     fn or_as_much_as(self, amount: u64) -> u64 {
         match self {
             Self::Step => amount,
-            Self::Nothing => 0,
+            Self::Nothing | Self::WithHold => 0,
         }
     }
 }
@@ -107,8 +129,12 @@ impl Plan {
     /// Writes down what an admission of `ask` has charged, where that is due.
     #[inline]
     pub(crate) fn cover(&self, ask: Ask<'_>, ahead: Ahead, now: Timestamp) -> Recorded {
-        let is_due = |seat: &&Seat| seat.meter.is_beyond() && ask.amount_of(seat.resource).is_some();
-        if self.seats.iter().any(|seat| is_due(&seat)) { self.cover_due(ask, ahead, now) } else { Recorded::Yes }
+        let is_due = |seat: &Seat| seat.meter.is_beyond() && ask.amount_of(seat.resource).is_some();
+        if ahead != Ahead::WithHold && self.seats.iter().any(is_due) {
+            self.cover_due(ask, ahead, now)
+        } else {
+            Recorded::Yes
+        }
     }
 
     #[cold]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::entry::{Amounts, Entry, HoldEntry, IdEntry, Named, PartEntry, SeatEntry, SettledEntry};
-use super::store::Unwritten;
+use super::store::{Unwritten, Wait};
 use crate::amount::{Cost, Resource};
 use crate::charge::{UNWRITTEN, Windows};
 use crate::engine::{Core, Names};
@@ -49,7 +49,19 @@ impl Core {
         store.is_up()?;
         let stamp = store.stamp();
         let Some(entry) = self.hold_entry(hold, image, stamp) else { return Ok(()) };
-        store.append(at, &[entry]).inspect_err(|unwritten| self.lose_store(unwritten, at))
+        store.append(at, &[entry], Wait::Mode).inspect_err(|unwritten| self.lose_store(unwritten, at))
+    }
+
+    /// The same of one that was just made, together with what it charged.
+    pub(crate) fn write_new_hold(&self, hold: &Hold, image: &HoldImage, at: Timestamp) -> Result<(), Unwritten> {
+        let Some(store) = self.store().filter(|store| store.writes_changes()) else { return Ok(()) };
+        let (Some(entry), [part]) = (self.hold_entry(hold, image, store.stamp()), &*image.parts) else {
+            return self.write_hold(hold, image, at);
+        };
+        store
+            .is_up()
+            .and_then(|()| store.append_hold(&part.plan, &part.cost, entry, at))
+            .inspect_err(|unwritten| self.lose_store(unwritten, at))
     }
 
     /// `None` when the engine does not keep it.

@@ -7,9 +7,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::entry::{Entry, RuleName};
-use super::report::{PersistError, RecoveryReport};
+use super::report::{Journal, PersistError, RecoveryReport};
 use super::snapshot::{self, Amounts, grant_entry, workflow_entry};
-use super::store::{Store, Unwritten};
+use super::store::{Store, Unwritten, Wait};
 use super::{Mode, Persist, Sync};
 use crate::charge::Label;
 use crate::engine::{CapError, Component, Core, Engine, OnFailure};
@@ -165,7 +165,8 @@ impl Core {
                     |_| 0,
                     |image| {
                         let (subject, stamp) = (group.owner().into(), store.stamp());
-                        store.append(now, &[Entry::Budget { rule, subject, carrier: 0, stamp, image: image.clone() }])
+                        let entry = Entry::Budget { rule, subject, carrier: 0, stamp, image: image.clone() };
+                        store.append(now, &[entry], Wait::Written)
                     },
                 );
                 written.map_err(|Unwritten(error)| LogError::clone(&error))?;
@@ -214,7 +215,8 @@ impl Core {
     ) -> Result<(), CapError> {
         let Some(store) = self.store() else { return Ok(()) };
         let rule = RuleName { limit: (&*label.limit).into(), resource: (&*label.resource).into(), window };
-        let written = store.append(at, &[grant_entry(rule, subject.as_str(), grant, store.stamp())]);
+        let entry = grant_entry(rule, subject.as_str(), grant, store.stamp());
+        let written = store.append(at, &[entry], Wait::Mode);
         written.map_err(|unwritten| {
             self.lose_store(&unwritten, at);
             CapError::Degraded(Component::Store)
@@ -231,7 +233,7 @@ impl Core {
         // Taken first: of two that are written at once the later one has seen what the other did.
         let stamp = store.stamp();
         let Some(image) = image() else { return Ok(()) };
-        match store.append(at, &[workflow_entry(self, &image, stamp)]) {
+        match store.append(at, &[workflow_entry(self, &image, stamp)], Wait::Mode) {
             Err(unwritten) => {
                 self.lose_store(&unwritten, at);
                 if self.is_closed_by(&unwritten) { Err(ChargeError::Degraded(Component::Store)) } else { Ok(()) }
@@ -265,6 +267,19 @@ impl Engine {
     /// What was found when the engine was opened; `None` for one in memory.
     pub fn recovery(&self) -> Option<&RecoveryReport> {
         self.core().recovered.get()
+    }
+
+    /// How the journal stands; `None` without one.
+    pub fn journal(&self) -> Option<Journal> {
+        let store = self.core().store().filter(|store| store.writes_changes())?;
+        let standing = store.log.standing();
+        Some(Journal {
+            written: standing.appended,
+            synced: standing.synced,
+            syncs: standing.syncs,
+            segment_bytes: standing.segment_bytes,
+            is_down: store.is_up().is_err(),
+        })
     }
 
     /// Puts everything that was answered so far on disk: returns once it survives the loss of power. Without a journal it publishes a snapshot.

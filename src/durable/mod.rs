@@ -29,7 +29,7 @@ mod ticket;
 pub(crate) use cover::{Ahead, Recorded};
 pub(crate) use hold::{HoldImage, HoldPart, SettledImage};
 pub(crate) use keeper::Keeper;
-pub use report::{PersistError, RecoveredHold, RecoveredWorkflow, RecoveryReport, TornTail};
+pub use report::{Journal, PersistError, RecoveredHold, RecoveredWorkflow, RecoveryReport, TornTail};
 pub(crate) use store::{Store, Unwritten};
 pub use ticket::Synced;
 

@@ -80,6 +80,22 @@ pub struct TornTail {
     pub bytes: u64,
 }
 
+/// How the journal of an engine stands, from [`Engine::journal`](crate::Engine::journal). For metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Journal {
+    /// How many records were written in the directory's life.
+    pub written: u64,
+    /// Up to which of them all are on disk.
+    pub synced: u64,
+    /// How many syncs this engine has asked for.
+    pub syncs: u64,
+    /// The length of the segment that is written to.
+    pub segment_bytes: u64,
+    /// Whether something could not be written, and nothing is until that is over.
+    pub is_down: bool,
+}
+
 /// Why something is not on disk.
 #[derive(Clone)]
 pub struct PersistError(pub(super) Arc<LogError>);

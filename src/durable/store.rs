@@ -10,8 +10,9 @@ use crate::persist::{Log, LogError};
 use crate::sync::{AtomicI64, AtomicU64, Mark, Mutex, MutexGuard, Ordering};
 use crate::time::Timestamp;
 
-/// Locks that budgets share: enough that two that are written at once rarely have the same.
-const LOCKS: usize = 256;
+/// Locks that budgets share, a power of two: enough that two that are written at once rarely have the same.
+const LOCKS: usize = 1 << LOCKS_BITS;
+const LOCKS_BITS: u32 = 10;
 
 /// Where an engine is written down.
 pub(crate) struct Store {
@@ -29,6 +30,15 @@ pub(crate) struct Store {
     down: AtomicU64,
     /// Everything was written, and nothing is any more.
     closed: Mark,
+}
+
+/// For what somebody who writes waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// That it survives the end of the process.
+    Written,
+    /// That it is as safe as the mode says.
+    Mode,
 }
 
 /// Something was not written down, and nothing is until that is over.
@@ -71,8 +81,9 @@ impl Store {
     }
 
     fn place(meter: &Meter) -> usize {
-        // Budgets stand side by side: whole lines differ, and the lowest bits do not.
-        std::ptr::from_ref(meter).addr() / align_of::<Meter>() % LOCKS
+        // Of addresses the middle bits differ: multiplied by an odd number that has bits everywhere, the highest do.
+        let address = std::ptr::from_ref(meter).addr() as u64;
+        (address.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - LOCKS_BITS)) as usize
     }
 
     /// Takes note of an instant; says which is the latest.
@@ -99,8 +110,8 @@ impl Store {
         self.log.standing().appended
     }
 
-    /// Writes a record, and returns once it is as safe as the mode says.
-    pub(super) fn append(&self, at: Timestamp, entries: &[Entry]) -> Result<(), Unwritten> {
+    /// Writes a record, and returns once it is written, or as safe as the mode says.
+    pub(super) fn append(&self, at: Timestamp, entries: &[Entry], wait: Wait) -> Result<(), Unwritten> {
         let Mode::Journal(sync) = self.mode else { return Ok(()) };
         self.is_up()?;
         let mut encoder = Encoder::new(self.see(at));
@@ -108,8 +119,8 @@ impl Store {
             encoder.push(entry);
         }
         let written = self.log.append(encoder.bytes()).and_then(|sequence| match sync {
-            Sync::Always => self.log.sync_to(sequence),
-            Sync::EverySecond | Sync::Os => Ok(()),
+            Sync::Always if wait == Wait::Mode => self.log.sync_to(sequence),
+            Sync::Always | Sync::EverySecond | Sync::Os => Ok(()),
         });
         written.map_err(|error| self.fail(error))
     }

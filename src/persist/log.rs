@@ -23,6 +23,8 @@ use super::queue::Queue;
 use super::recover::{Item, Recovered, recover};
 use super::segment::Segment;
 use super::vfs::{Lock, Vfs};
+#[cfg(not(loom))]
+use crate::sync::yield_now;
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// A directory that was read, and that nobody else may open. Nothing was changed yet.
@@ -63,6 +65,8 @@ struct State {
     /// The last record that was written, and the checksum of its frame.
     last: (u64, u64),
     synced: u64,
+    /// How many syncs there were.
+    syncs: u64,
 
     queue: Queue,
     /// The number that the queue will have as a batch.
@@ -102,6 +106,8 @@ pub(crate) struct Standing {
     pub(crate) appended: u64,
     /// The last record that survives the loss of power.
     pub(crate) synced: u64,
+    /// How many syncs of segments there were.
+    pub(crate) syncs: u64,
     /// Of the segment that is appended to.
     pub(crate) segment: u64,
     pub(crate) segment_bytes: u64,
@@ -253,6 +259,7 @@ impl Log {
         Standing {
             appended: state.last.0,
             synced: state.synced,
+            syncs: state.syncs,
             segment: state.segment.number,
             segment_bytes: state.segment.len,
             queued: state.queue.len(),
@@ -320,9 +327,36 @@ impl Log {
         state
     }
 
+    /// Lets those who are about to append do so, as long as some do: a sync serves whoever comes before it.
+    #[cfg(not(loom))]
+    fn gather<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        const ROUNDS_MAX: u32 = 64;
+        const QUIET_MAX: u32 = 3;
+        let mut quiet = 0;
+        for _ in 0..ROUNDS_MAX {
+            let before = state.last.0 + state.queue.len() as u64;
+            drop(state);
+            yield_now();
+            state = self.state.lock();
+            quiet = if state.last.0 + state.queue.len() as u64 == before { quiet + 1 } else { 0 };
+            if quiet == QUIET_MAX {
+                break;
+            }
+        }
+        state
+    }
+
+    /// Whoever is waited for here has appended, or has not: models try both.
+    #[cfg(loom)]
+    #[allow(clippy::unused_self, reason = "as without loom")]
+    fn gather<'a>(&'a self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        state
+    }
+
     /// Syncs what is written.
     fn sync<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         state.is_syncing = true;
+        state = self.gather(state);
         let target = state.last.0;
         let mut segments = state.unsynced.clone();
         segments.push((state.segment.clone(), target));
@@ -340,6 +374,7 @@ impl Log {
 
         let mut state = self.state.lock();
         state.is_syncing = false;
+        state.syncs += 1;
         if let Some((number, last)) = done {
             state.unsynced.retain(|(segment, _)| segment.number > number);
             state.synced = state.synced.max(last);
@@ -385,6 +420,7 @@ impl State {
             unsynced: Vec::new(),
             last,
             synced: last.0,
+            syncs: 0,
             queue: Queue::default(),
             batch: 0,
             outcomes: Vec::new(),

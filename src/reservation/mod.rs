@@ -256,7 +256,7 @@ pub(crate) fn keep_under(
     }
     // Kept first: what is written is there to be found by a snapshot.
     #[cfg(feature = "persist")]
-    if let Err(error) = hold.write_down(at)
+    if let Err(error) = hold.write_down_new(at)
         && hold.plan().core.is_closed_by(&error)
     {
         let _settled = hold.release();

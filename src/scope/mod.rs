@@ -536,7 +536,7 @@ fn hold_under(
     (now, ttl): (Timestamp, Duration),
     keep: Keep,
 ) -> Result<DetachedHold, ChargeError> {
-    let (windows, admission) = match hold(plan, &cost, Ahead::Nothing, now) {
+    let (windows, admission) = match hold(plan, &cost, Ahead::WithHold, now) {
         Ok(held) => held,
         Err(not) => {
             drop(claim);

@@ -12,6 +12,7 @@ use crate::time::Timestamp;
 pub(crate) enum Ahead {
     Step,
     Nothing,
+    WithHold,
 }
 
 /// What became of the writing of an admission.

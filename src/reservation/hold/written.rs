@@ -68,6 +68,15 @@ impl Hold {
         self.with_image(|image| core.write_hold(self, &image, at)).unwrap_or(Ok(()))
     }
 
+    /// Writes it down as it was made, together with what it charged.
+    pub(in crate::reservation) fn write_down_new(&self, at: Timestamp) -> Result<(), Unwritten> {
+        let core = &self.first.plan.core;
+        if core.store().is_none() {
+            return Ok(());
+        }
+        self.with_image(|image| core.write_new_hold(self, &image, at)).unwrap_or(Ok(()))
+    }
+
     /// Notes whether a guard is answerable for it, and writes that down.
     pub(in crate::reservation) fn note_guarded(&self, guarded: bool, at: Timestamp) -> Result<(), Unwritten> {
         let core = &self.first.plan.core;
