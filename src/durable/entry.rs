@@ -544,3 +544,6 @@ impl Decoder<'_> {
         })
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;
