@@ -70,7 +70,7 @@
 //!
 //! # What it does not do
 //!
-//! This version keeps everything in memory: a restart starts all budgets fresh. It limits one process: budgets that several machines share
+//! Without the feature `persist` it keeps everything in memory: a restart starts all budgets fresh. It limits one process: budgets that several machines share
 //! need a server. It does not smooth a rate: for that, use a rate limiter.
 //!
 //! # Policies from text
@@ -118,6 +118,7 @@
 //! | `time-zones` | [`Zone`]s other than UTC |
 //! | `prices` | `PriceTable`: the price files of `LiteLLM` and genai-prices |
 //! | `usage` | `UsageApi` and `UsageStream`: what providers report in replies and streams |
+//! | `persist` | `Persist`: engines that survive restarts, by a journal or snapshots on disk. Needs Rust 1.89 |
 //!
 //! None is on by default. A feature adds functions and changes no behaviour.
 //!

@@ -11,6 +11,7 @@ pages! {
     guides_coming_from_quota_py = "guides/coming-from-quota-py";
     guides_coming_from_surfsense = "guides/coming-from-surfsense";
     guides_sub_agents = "guides/sub-agents";
+    persistence = "persistence";
     policy = "policy";
     prices = "prices";
     reservations = "reservations";
