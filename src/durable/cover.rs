@@ -77,7 +77,7 @@ impl Store {
 
     /// Puts the ceilings of budgets a step above what is charged, wherever they were: all of them or none. With the number of resets.
     fn lower(&self, seats: &[&Seat], ahead: Ahead, resets: Option<u64>, now: Timestamp) -> Result<(), Unwritten> {
-        self.is_up()?;
+        self.takes_falls()?;
         let _locks = self.lock_all(seats.iter().map(|seat| &*seat.meter));
         let image = |seat: &&Seat| {
             seat.meter.seal();

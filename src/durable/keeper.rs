@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::entry::{Entry, RuleName};
+use super::entry::RuleName;
 use super::report::{Journal, PersistError, RecoveryReport};
 use super::snapshot::{self, Amounts, grant_entry, workflow_entry};
 use super::store::{Store, Unwritten, Wait};
@@ -105,7 +105,7 @@ impl Core {
             return;
         }
         let now = self.now_precise();
-        if store.is_up().is_err() {
+        if store.takes_falls().is_err() {
             // What fails again is as it was.
             let _failed = self.heal(store, now);
             return;
@@ -141,37 +141,15 @@ impl Core {
     }
 
     /// Writes everything down anew after something could not be.
+    ///
+    /// Twice: what changes while the first snapshot is written may be in it, or not. From when it is published everything is written again, but that
+    /// budgets fell: a hold that was settled meanwhile may still be open there, and would give back once more. The second one has all of it.
     fn heal(&self, store: &Store, now: Timestamp) -> Result<(), LogError> {
         self.rotate(store, now)?;
+        store.half_recover();
+        self.rotate(store, now)?;
         store.recover();
-        // What was charged while the snapshot was written, and by whom could not write, is above its ceilings.
-        if store.writes_changes() {
-            self.catch_up(store, now)?;
-        }
         self.set_degraded(Component::Store, false, now);
-        Ok(())
-    }
-
-    /// Writes down every budget that is above its ceiling.
-    fn catch_up(&self, store: &Store, now: Timestamp) -> Result<(), LogError> {
-        let rules = self.names.lock().all_rules();
-        for group in self.registry.in_use() {
-            for meter in group.meters().iter().filter(|meter| meter.is_beyond()) {
-                let Some((limit, resource, window)) = rules.get(meter.number() as usize).cloned() else { continue };
-                let _lock = store.lock(meter);
-                let rule = RuleName { limit, resource, window };
-                let written = meter.raise_ceiling(
-                    window.index(now),
-                    |_| 0,
-                    |image| {
-                        let (subject, stamp) = (group.owner().into(), store.stamp());
-                        let entry = Entry::Budget { rule, subject, carrier: 0, stamp, image: image.clone() };
-                        store.append(now, &[entry], Wait::Written)
-                    },
-                );
-                written.map_err(|Unwritten(error)| LogError::clone(&error))?;
-            }
-        }
         Ok(())
     }
 
@@ -183,6 +161,10 @@ impl Core {
             self.set_closed();
         } else {
             self.set_degraded(Component::Store, true, at);
+            // It may be over by now, and said to be before this was said.
+            if self.store().is_some_and(|store| store.takes_falls().is_ok()) {
+                self.set_degraded(Component::Store, false, at);
+            }
         }
     }
 
@@ -278,7 +260,7 @@ impl Engine {
             synced: standing.synced,
             syncs: standing.syncs,
             segment_bytes: standing.segment_bytes,
-            is_down: store.is_up().is_err(),
+            is_down: store.takes_falls().is_err(),
         })
     }
 
@@ -309,7 +291,7 @@ impl Engine {
             return Err(LogError::Closed.into());
         }
         let now = core.now_precise();
-        let done = if store.is_up().is_ok() { core.rotate(store, now) } else { core.heal(store, now) };
+        let done = if store.takes_falls().is_ok() { core.rotate(store, now) } else { core.heal(store, now) };
         done.map_err(|error| {
             core.lose_store(&store.fail(error.clone()), now);
             error.into()

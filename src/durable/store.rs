@@ -7,12 +7,19 @@ use super::entry::{Encoder, Entry};
 use super::{LostGuards, Mode, Persist, Sync};
 use crate::meter::Meter;
 use crate::persist::{Log, LogError};
-use crate::sync::{AtomicI64, AtomicU64, Mark, Mutex, MutexGuard, Ordering};
+use crate::sync::{AtomicI64, AtomicU8, AtomicU64, Mark, Mutex, MutexGuard, Ordering};
 use crate::time::Timestamp;
 
 /// Locks that budgets share, a power of two: enough that two that are written at once rarely have the same.
 const LOCKS: usize = 1 << LOCKS_BITS;
 const LOCKS_BITS: u32 = 10;
+
+/// Everything is written.
+const UP: u8 = 0;
+/// Nothing is.
+const DOWN: u8 = 1;
+/// Everything is, but that budgets fell.
+const HALF: u8 = 2;
 
 /// Where an engine is written down.
 pub(crate) struct Store {
@@ -26,8 +33,8 @@ pub(crate) struct Store {
     /// Whoever writes a budget down has one of them.
     locks: Box<[Mutex<()>]>,
     trouble: Mutex<Option<Unwritten>>,
-    /// Set with `trouble`: a glance.
-    down: AtomicU64,
+    /// With `trouble`, a glance: [`UP`], [`DOWN`] or [`HALF`].
+    health: AtomicU8,
     /// Everything was written, and nothing is any more.
     closed: Mark,
 }
@@ -57,7 +64,7 @@ impl Store {
             latest: AtomicI64::new(latest.as_micros()),
             locks: (0..LOCKS).map(|_| Mutex::new(())).collect(),
             trouble: Mutex::new(None),
-            down: AtomicU64::new(0),
+            health: AtomicU8::new(UP),
             closed: Mark::new(),
         }
     }
@@ -127,30 +134,46 @@ impl Store {
 
     /// Whether something can be written.
     pub(super) fn is_up(&self) -> Result<(), Unwritten> {
-        if self.down.load(Ordering::Acquire) == 0 {
-            return Ok(());
-        }
+        // Pairs with the stores under the lock of `trouble`.
+        if self.health.load(Ordering::Acquire) == DOWN { self.why() } else { Ok(()) }
+    }
+
+    /// Whether it can be written that a budget fell.
+    pub(super) fn takes_falls(&self) -> Result<(), Unwritten> {
+        if self.health.load(Ordering::Acquire) == UP { Ok(()) } else { self.why() }
+    }
+
+    fn why(&self) -> Result<(), Unwritten> {
         match &*self.trouble.lock() {
             Some(unwritten) => Err(unwritten.clone()),
+            // It is over.
             None => Ok(()),
         }
     }
 
-    /// From now on nothing is written, until [`Store::recover`].
+    /// From now on nothing is written, until [`Store::half_recover`].
     pub(super) fn fail(&self, error: LogError) -> Unwritten {
         let mut trouble = self.trouble.lock();
         let unwritten = trouble.get_or_insert_with(|| Unwritten(Arc::new(error))).clone();
-        // Release: pairs with the load in `is_up`.
-        self.down.store(1, Ordering::Release);
+        self.health.store(DOWN, Ordering::Release);
         unwritten
+    }
+
+    /// A snapshot is published that has everything up to some instant.
+    pub(super) fn half_recover(&self) {
+        let trouble = self.trouble.lock();
+        if trouble.is_some() && !self.closed.is_set() {
+            self.health.store(HALF, Ordering::Release);
+        }
     }
 
     /// A snapshot is published that has everything.
     pub(super) fn recover(&self) {
         let mut trouble = self.trouble.lock();
-        if !self.closed.is_set() {
+        // It may have failed again meanwhile.
+        if self.health.load(Ordering::Acquire) == HALF {
             *trouble = None;
-            self.down.store(0, Ordering::Release);
+            self.health.store(UP, Ordering::Release);
         }
     }
 
@@ -160,7 +183,7 @@ impl Store {
         let is_first = !self.closed.is_set();
         self.closed.set();
         *trouble = Some(Unwritten(Arc::new(LogError::Closed)));
-        self.down.store(1, Ordering::Release);
+        self.health.store(DOWN, Ordering::Release);
         is_first
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{LostGuards, Persist};
 use crate::amount::{Cap, Resource, Unit};
 use crate::clock::ManualClock;
-use crate::engine::Engine;
+use crate::engine::{Engine, FailurePolicy};
 use crate::holds::HoldId;
 use crate::persist::sim::{Plan, Random, Sim};
 use crate::policy::{Limit, Policy};
@@ -46,7 +46,9 @@ fn open(sim: &Arc<Sim>, stop: Stop) -> Option<(Engine, Scope, Resource)> {
     let persist = Persist::over(vfs).lost_guards(LostGuards::Keep);
     // What a loss of power takes is what was not synced: nothing then.
     let persist = if stop == Stop::Power { persist.always() } else { persist };
-    let engine = Engine::builder(policy.build().unwrap()).clock(&clock).persist(persist).build().ok()?;
+    // So that it goes on while nothing can be written.
+    let builder = Engine::builder(policy.build().unwrap()).failure_policy(FailurePolicy::degraded());
+    let engine = builder.clock(&clock).persist(persist).build().ok()?;
     let (scope, tokens) = (engine.scope(["user:7"]).unwrap(), engine.resource("tokens").unwrap());
     Some((engine, scope, tokens))
 }
@@ -94,6 +96,8 @@ struct Host {
     random: Random,
     next: u32,
     told: Told,
+    /// Whether it resets the day now and then.
+    resets: bool,
     /// As it was left.
     end: Option<Arc<Sim>>,
     operations: u64,
@@ -107,6 +111,7 @@ impl Host {
             random: Random(seed),
             next: 0,
             told: Told::default(),
+            resets: true,
             end: None,
             operations: 0,
         }
@@ -208,7 +213,7 @@ impl Host {
                 self.told.open.remove(&id);
                 self.told.settled.push(id);
             }
-            10 => {
+            10 if self.resets => {
                 self.told.flight.resets = true;
                 if scope.reset(&Reset::limit("day")).is_ok() {
                     self.told.used.insert("day", 0);
@@ -226,12 +231,8 @@ impl Host {
         let Some((engine, scope, tokens)) = open(sim, self.stop) else { panic!("{state}: it does not open") };
         let told = &self.told;
         let step = |max: u64, charged: u64| (if max == 0 { charged } else { max }) / 64;
-        let charged = |scope: &Scope| -> BTreeMap<String, u64> {
-            let usage = scope.usage().unwrap();
-            usage.into_iter().map(|budget| (budget.limit.to_string(), budget.charged())).collect()
-        };
         let Flight { less, more, about, actual, resets } = told.flight;
-        let found = charged(&scope);
+        let found = charged_by(&scope);
         for (limit, max) in LIMITS {
             let (is, was) = (found[limit], told.charged(limit));
             let least = if resets && limit == "day" { 0 } else { was.saturating_sub(less) };
@@ -266,7 +267,7 @@ impl Host {
         {
             hold.release().unwrap_or_else(|error| panic!("{state}: {error}"));
         }
-        let found = charged(&scope);
+        let found = charged_by(&scope);
         for (limit, _) in LIMITS {
             let was = told.used.get(limit).copied().unwrap_or(0) + told.guards + used;
             let least = if resets && limit == "day" { 0 } else { was.saturating_sub(lost) };
@@ -282,6 +283,75 @@ fn cut(at: u64) -> Plan {
 
 fn id_of(id: u32) -> HoldId {
     format!("req-{id}").parse().unwrap()
+}
+
+/// What all budgets have charged.
+fn charged_by(scope: &Scope) -> BTreeMap<String, u64> {
+    let usage = scope.usage().unwrap();
+    usage.into_iter().map(|budget| (budget.limit.to_string(), budget.charged())).collect()
+}
+
+/// Whatever fails for a while, and wherever the machine stops while that is made good.
+#[test]
+fn what_was_charged_while_nothing_could_be_written_is_written_once_it_can() {
+    const STEPS: u32 = 20;
+    let mut states = 0;
+    for seed in 1..=states_wanted(40) / 4 {
+        let mut operations = None;
+        for at in 1.. {
+            let mut host = Host::new(seed, Stop::Kill);
+            host.resets = false;
+            let (engine, scope, tokens) = open(&host.sim, Stop::Kill).unwrap();
+            let mut guards = Vec::new();
+            let mut steps = |host: &mut Host| {
+                let mut all = vec![host.told.clone()];
+                for _ in 0..STEPS {
+                    let amount = host.amount();
+                    host.step(&engine, &scope, tokens, amount, &mut guards);
+                    all.push(host.told.clone());
+                }
+                all
+            };
+            steps(&mut host);
+            host.sim.plan(Plan { cut: None, fail: Some(((1, u64::MAX), std::io::ErrorKind::StorageFull)) });
+            // From before anything failed on: of what fails first, all may be on disk.
+            let told = steps(&mut host);
+            let was_down = engine.journal().unwrap().is_down;
+            host.sim.plan(operations.map_or_else(Plan::default, |_| cut(at)));
+            let healed = engine.snapshot_now();
+            let machine = host.sim.kill(at);
+            let state = format!("seed {seed} stopped at {at} of {operations:?}");
+            let least = |of: &dyn Fn(&Told) -> u64| match healed {
+                Ok(()) => of(&told[told.len() - 1]),
+                Err(_) => told.iter().map(of).min().unwrap_or(0),
+            };
+            let (again, found, _) = open(&machine, Stop::Kill).unwrap_or_else(|| panic!("{state}: it does not open"));
+            for (limit, is) in charged_by(&found) {
+                let least = least(&|told| told.charged(&limit));
+                assert!(is >= least, "{state}: {limit} has {is} of {least}");
+            }
+            for id in told.iter().flat_map(|told| told.open.keys()) {
+                if let Ok(hold) = again.resume(&id_of(*id)) {
+                    let _settled_before = hold.release();
+                }
+            }
+            for (limit, is) in charged_by(&found) {
+                let least = least(&|told| told.used.get(&*limit).copied().unwrap_or(0) + told.guards);
+                assert!(is >= least, "{state}: {limit} has {is} of {least} once all holds are settled");
+            }
+            states += 1;
+            match operations {
+                None => {
+                    assert!(was_down && !engine.journal().unwrap().is_down, "{state}: {healed:?}");
+                    assert_eq!(engine.degraded(), None);
+                    operations = Some(host.sim.operations());
+                }
+                Some(all) if at > all => break,
+                Some(_) => {}
+            }
+        }
+    }
+    println!("{states} states");
 }
 
 fn states_wanted(everyday: u64) -> u64 {
