@@ -68,7 +68,12 @@ impl Seat {
 impl Store {
     /// Raises the ceiling of a budget that an operation brought above it by `amount`.
     fn raise(&self, seat: &Seat, amount: u64, ahead: Ahead, now: Timestamp) -> Result<(), Unwritten> {
-        self.is_up()?;
+        // What a rolling budget writes may be less than before.
+        if seat.meter.has_several_words() {
+            self.takes_falls()?
+        } else {
+            self.is_up()?
+        }
         let _lock = self.lock(&seat.meter);
         let step = |image: &Image| seat.step(image, ahead).saturating_sub(amount);
         let write = |image: &Image| self.append(now, &[seat.entry(self.stamp(), image.clone())], Wait::Mode);
@@ -95,11 +100,10 @@ impl Store {
         }
         Ok(())
     }
-}
 
-impl Store {
     /// Writes a hold that was just made together with what it brought above their ceilings: both or neither. Under the lock of its entries.
     pub(super) fn append_hold(&self, plan: &Plan, cost: &Cost, entry: Entry, at: Timestamp) -> Result<(), Unwritten> {
+        self.takes_falls()?;
         let beyond = |seat: &&Seat| cost.amount(seat.resource).is_some() && seat.meter.is_beyond();
         let seats: Vec<&Seat> = plan.seats.iter().filter(beyond).collect();
         let _locks = self.lock_all(seats.iter().map(|seat| &*seat.meter));

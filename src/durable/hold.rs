@@ -58,10 +58,8 @@ impl Core {
         let (Some(entry), [part]) = (self.hold_entry(hold, image, store.stamp()), &*image.parts) else {
             return self.write_hold(hold, image, at);
         };
-        store
-            .is_up()
-            .and_then(|()| store.append_hold(&part.plan, &part.cost, entry, at))
-            .inspect_err(|unwritten| self.lose_store(unwritten, at))
+        let written = store.append_hold(&part.plan, &part.cost, entry, at);
+        written.inspect_err(|unwritten| self.lose_store(unwritten, at))
     }
 
     /// `None` when the engine does not keep it.

@@ -191,8 +191,8 @@ impl Host {
                 }
             }
             9 => {
-                let Some((&id, &held)) = self.told.open.iter().next() else { return };
-                (self.told.flight.about, self.told.flight.less) = (Some(id), held);
+                let Some((&id, &amount_held)) = self.told.open.iter().next() else { return };
+                (self.told.flight.about, self.told.flight.less) = (Some(id), amount_held);
                 let hold = engine.resume(&id_of(id)).unwrap();
                 if self.random.coin() {
                     let actual = self.amount();
@@ -203,7 +203,7 @@ impl Host {
                     hold.release().unwrap();
                 } else {
                     // Some of it, and the rest by the next one.
-                    let part = held / 2;
+                    let part = amount_held / 2;
                     let hold = hold.attach();
                     let part = hold.split(tokens.of(part)).unwrap();
                     part.release().unwrap();
