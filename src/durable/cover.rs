@@ -61,6 +61,11 @@ impl Seat {
     fn image(&self, now: Timestamp) -> Image {
         self.meter.image(self.window.index(now))
     }
+
+    /// Sets the ceiling to what is charged, before anybody charges.
+    pub(super) fn lower_ceiling(&self, now: Timestamp) {
+        self.meter.set_ceiling(&self.image(now));
+    }
 }
 
 impl Store {
@@ -88,26 +93,30 @@ impl Store {
     fn lower(&self, seat: &Seat, ahead: Ahead, now: Timestamp) -> Result<(), Unwritten> {
         self.is_up()?;
         let _lock = self.lock(&seat.meter);
-        let image = Self::lowered(seat, ahead, now);
-        self.append(now, &[seat.entry(self.stamp(), image)])
+        let image = lowered(seat, ahead, now);
+        self.append(now, &[seat.entry(self.stamp(), image.clone())])?;
+        seat.meter.set_ceiling(&image);
+        Ok(())
     }
+}
 
-    /// The budget with its ceiling lowered in memory, under its lock: what is charged by whoever has not seen that is in it.
-    fn lowered(seat: &Seat, ahead: Ahead, now: Timestamp) -> Image {
-        let step = |image: Image| {
-            let ahead = seat.step(&image, ahead);
-            Image { charged: image.charged.saturating_add(ahead).min(seat.meter.charged_max()), ..image }
-        };
-        let mut image = step(seat.image(now));
-        loop {
-            seat.meter.set_ceiling(&image);
-            let seen = seat.image(now);
-            if seat.meter.has_several_words() || seen.window == image.window && seen.charged <= image.charged {
-                // What else it says is as of now.
-                return Image { charged: image.charged.max(seen.charged), ..seen };
-            }
-            image = step(seen);
+/// What is to be written of a budget so that its ceiling is a step above what is charged, under its lock. In memory the ceiling is as low from here
+/// on, and no higher than it was, until that is written: so what is charged by whoever has not seen that is in it, or was written before.
+fn lowered(seat: &Seat, ahead: Ahead, now: Timestamp) -> Image {
+    let step = |image: Image| {
+        let ahead = seat.step(&image, ahead);
+        Image { charged: image.charged.saturating_add(ahead).min(seat.meter.charged_max()), ..image }
+    };
+    let mut image = step(seat.image(now));
+    loop {
+        let lower = image.charged.min(seat.meter.written_in(image.window));
+        seat.meter.set_ceiling(&Image { charged: lower, ..image.clone() });
+        let seen = seat.image(now);
+        if seat.meter.has_several_words() || seen.window == image.window && seen.charged <= image.charged {
+            // What else it says is as of now.
+            return Image { charged: image.charged.max(seen.charged), ..seen };
         }
+        image = step(seen);
     }
 }
 
@@ -184,12 +193,16 @@ impl Plan {
         }
         let seats = || seats.iter().map(|index| &self.seats[*index]);
         let _locks = store.lock_all(seats().map(|seat| &*seat.meter));
+        let images: Vec<Image> = seats().map(|seat| lowered(seat, Ahead::Step, now)).collect();
         let entries: Vec<Entry> =
-            seats().map(|seat| seat.entry(store.stamp(), Store::lowered(seat, Ahead::Step, now))).collect();
+            seats().zip(&images).map(|(seat, image)| seat.entry(store.stamp(), image.clone())).collect();
         let resets = Entry::Engine { stamp: store.stamp(), resets: self.core.resets.done() };
         let entries: Vec<Entry> = entries.into_iter().chain([resets]).collect();
         match store.append(now, &entries) {
-            Ok(()) => true,
+            Ok(()) => {
+                seats().zip(&images).for_each(|(seat, image)| seat.meter.set_ceiling(image));
+                true
+            }
             Err(unwritten) => {
                 self.core.lose_store(&unwritten, now);
                 false
@@ -215,5 +228,56 @@ impl Core {
     #[inline]
     pub(crate) fn store(&self) -> Option<&Store> {
         self.store.get()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::amount::{Resource, Unit};
+    use crate::charge::Label;
+    use crate::meter::{Gate, ImageCourse, Meter, MeterRef};
+    use crate::policy::Enforcement;
+    use crate::subject::Subject;
+    use crate::window::Window;
+
+    /// A budget with a cap of 6,400, of which `charged` is charged and `written` is written down.
+    fn seat(charged: u64, written: u64) -> Seat {
+        let seat = Seat::new(
+            MeterRef::from(Meter::in_window(&Window::Lifetime, 0).watched()),
+            (
+                Arc::new(Label {
+                    limit: "life".into(),
+                    resource: "tokens".into(),
+                    unit: Unit::Count,
+                    warn: Box::default(),
+                    carrier: 0,
+                }),
+                "user:7".parse::<Subject>().unwrap(),
+            ),
+            Resource::new(1, 0),
+            Window::Lifetime,
+            (Cap::Max(6_400), Enforcement::Hard),
+        );
+        let image =
+            |charged| Image { window: 0, charged, told: 0, ended: None, reset: None, course: ImageCourse::Clock };
+        seat.meter.restore(&image(written));
+        seat.meter.settle(0, written, charged);
+        seat
+    }
+
+    #[test]
+    fn a_ceiling_is_never_above_what_is_written_while_it_is_lowered() {
+        for (charged, written, to_write, until_then) in [(1_000, 5_000, 1_100, 1_100), (1_000, 1_050, 1_100, 1_050)] {
+            let seat = seat(charged, written);
+            let image = lowered(&seat, Ahead::Step, Timestamp::from_micros(0));
+            assert_eq!((image.charged, seat.meter.written_in(0)), (to_write, until_then));
+            // What goes beyond asks for the lock, and is written before it is answered.
+            let beyond = until_then - charged + 1;
+            seat.meter.admit(0, beyond, Gate::Open).unwrap();
+            assert!(seat.meter.is_beyond());
+        }
     }
 }

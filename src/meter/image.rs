@@ -6,13 +6,13 @@
 //!
 //! **Who owns what.** `ceiling` is packed as the budget's word is, so that one comparison tells whether the word is above it, and a new window is
 //! above it by itself. It changes under a lock of the writer's, one for each budget. It is raised after the record with it was written. It is
-//! lowered before: who lowers it stores it, and then reads the word by a read-modify-write. Of that and a charge's swap of the word one comes
+//! lowered before, and never raised then: who lowers it stores it, and then reads the word by a read-modify-write. Of that and a charge's swap of the word one comes
 //! first: either the charge is seen, and the ceiling raised again before it is written; or the charge sees the lower ceiling when it looks, after its swap.
 //!
 //! A rolling budget is above its ceiling at all times: each operation writes all of it down.
 
 use super::word::State;
-use super::{Course as Follows, Meter, NO_WORD};
+use super::{Course as Follows, Meter, NO_WORD, change};
 use crate::sync::Ordering;
 
 /// How a budget stands, to be written down.
@@ -151,6 +151,12 @@ impl Meter {
         self.ceiling.store(0, Ordering::Release);
     }
 
+    /// Up to where `window` is written down. Under the writer's lock.
+    pub(crate) fn written_in(&self, window: i64) -> u64 {
+        let ceiling = self.layout().unpack(self.ceiling.load(Ordering::Acquire), window);
+        if ceiling.window == window { ceiling.amount } else { 0 }
+    }
+
     /// What is charged as the ceiling allows: at least what an image says, and at most what was written.
     pub(crate) fn up_to_ceiling(&self, image: &mut Image) {
         let ceiling = self.ceiling.load(Ordering::Acquire);
@@ -195,12 +201,18 @@ impl Meter {
         }
     }
 
-    /// Counts what a hold that was read back holds as held. It is among what was restored as used.
+    /// Counts what a hold that was read back holds as held. It is among what was restored as used; unless a reset took it for used, between
+    /// its settlement and the writing of that. Then it is charged again, since it is open again.
     pub(crate) fn hold_again(&self, window: i64, amount: u64) {
-        match self.course() {
-            Follows::Rolling(rolling) => rolling.hold_again(window, amount),
-            _ => self.hold(window, amount),
+        if let Follows::Rolling(rolling) = self.course() {
+            return rolling.hold_again(window, amount);
         }
+        self.hold(window, amount);
+        let held = self.held_in(window);
+        change(&self.word, self.layout(), window, |state| {
+            let is_there = state.window == window;
+            State { amount: if is_there { state.amount.max(held) } else { state.amount }, ..state }
+        });
     }
 }
 
