@@ -1,85 +1,17 @@
 //! Engines that survive restarts: closed and opened again, and killed at rest, which is a copy of the directory.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+#![allow(clippy::similar_names, reason = "`killed` engines have `held` amounts and `hold`s")]
+
+mod durable_rig;
+
 use std::time::Duration;
 
 use encumber::{
-    Cap, ChargeError, Component, Engine, EngineBuilder, Limit, LostGuards, ManualClock, OpenError, Persist, Policy,
-    PolicyBuilder, ReserveError, Reset, Subject, Timestamp, Unit, Window, WorkflowSpec,
+    Cap, ChargeError, Component, Engine, LostGuards, OpenError, Persist, ReserveError, Reset, Subject, Timestamp,
+    WorkflowSpec,
 };
 
-/// A directory that goes with the test.
-struct Dir(PathBuf);
-
-impl Dir {
-    fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        // Relaxed: the numbers only have to differ.
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let dir = std::env::temp_dir().join(format!("encumber-durable-{}-{number}", std::process::id()));
-        let _ = fs::remove_dir_all(&dir);
-        fs::create_dir_all(&dir).unwrap();
-        Self(dir)
-    }
-
-    /// What a process that is killed now leaves behind: all that was written, synced or not.
-    fn killed(&self) -> Self {
-        let copy = Self::new();
-        for entry in fs::read_dir(&self.0).unwrap() {
-            let entry = entry.unwrap();
-            fs::copy(entry.path(), copy.0.join(entry.file_name())).unwrap();
-        }
-        copy
-    }
-
-    fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Dir {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-const START: &str = "2026-02-04T20:55:00Z";
-
-fn clock() -> ManualClock {
-    ManualClock::at(START.parse().unwrap())
-}
-
-fn policy() -> PolicyBuilder {
-    Policy::builder()
-        .resource("tokens", Unit::Count)
-        .resource("credits", Unit::Count)
-        .limit(Limit::new("day", "user", "tokens", Window::Day, Cap::Max(6_400)))
-        .limit(Limit::new("life", "user", "tokens", Window::Lifetime, Cap::Max(64_000)))
-        .limit(Limit::new("team", "global", "tokens", Window::Month, Cap::Unlimited))
-        .limit(Limit::new("rolling", "agent", "tokens", "rolling 1h".parse().unwrap(), Cap::Max(1_000)))
-        .limit(Limit::new("session", "agent", "tokens", "5h from first use".parse().unwrap(), Cap::Max(2_000)))
-        .limit(Limit::new("credit", "user", "credits", Window::Lifetime, Cap::Max(0)))
-}
-
-fn builder(clock: &ManualClock) -> EngineBuilder {
-    Engine::builder(policy().build().unwrap()).clock(clock)
-}
-
-fn open(dir: &Dir, clock: &ManualClock) -> Engine {
-    builder(clock).persist(Persist::journal(dir.path())).build().unwrap()
-}
-
-/// Limit, used and held of each budget of a scope.
-fn usage(engine: &Engine, subject: &str) -> Vec<(String, u64, u64)> {
-    let usage = engine.scope([subject]).unwrap().usage().unwrap();
-    usage.into_iter().map(|budget| (budget.limit.to_string(), budget.used, budget.held)).collect()
-}
-
-fn used(engine: &Engine, subject: &str, limit: &str) -> u64 {
-    usage(engine, subject).into_iter().find(|(id, ..)| id == limit).map(|(_, used, held)| used + held).unwrap()
-}
+use durable_rig::{Dir, START, builder, clock, open, usage, used};
 
 #[test]
 fn what_is_closed_is_opened_as_it_was() {
@@ -103,6 +35,32 @@ fn what_is_closed_is_opened_as_it_was() {
     clock.advance(Duration::from_secs(24 * 3_600));
     let next = open(&dir, &clock);
     assert_eq!((used(&next, "user:7", "day"), used(&next, "user:7", "life")), (0, 123));
+}
+
+#[test]
+fn what_leaves_a_rolling_window_while_the_engine_is_down_has_left() {
+    for down_minutes in [0, 20, 35, 50, 70, 200] {
+        let (dir, clock) = (Dir::new(), clock());
+        let engine = open(&dir, &clock);
+        let tokens = engine.resource("tokens").unwrap();
+        let scope = engine.scope(["agent:a"]).unwrap();
+        scope.try_charge(tokens.of(300)).unwrap();
+        clock.advance(Duration::from_secs(30 * 60));
+        scope.try_charge(tokens.of(200)).unwrap();
+        engine.close().unwrap();
+        clock.advance(Duration::from_secs(down_minutes * 60));
+        let again = open(&dir, &clock);
+        let left = match down_minutes {
+            0..30 => 500,
+            30..60 => 200,
+            _ => 0,
+        };
+        assert_eq!(used(&again, "agent:a", "rolling"), left, "down for {down_minutes} minutes");
+        let tokens = again.resource("tokens").unwrap();
+        again.scope(["agent:a"]).unwrap().try_charge(tokens.of(1_000 - left)).unwrap();
+        clock.advance(Duration::from_secs(65 * 60));
+        assert_eq!(used(&again, "agent:a", "rolling"), 0, "down for {down_minutes} minutes");
+    }
 }
 
 #[test]
@@ -237,6 +195,49 @@ fn lost_guards_are_charged_or_as_the_host_chose() {
 }
 
 #[test]
+fn a_guard_is_answerable_from_the_first_record_on() {
+    let (dir, clock) = (Dir::new(), clock());
+    let engine = open(&dir, &clock);
+    let tokens = engine.resource("tokens").unwrap();
+    let _hold = engine.scope(["user:7"]).unwrap().reserve_for(tokens.of(640), Duration::from_secs(60)).unwrap();
+    let again = open(&dir.killed(), &clock);
+    let report = again.recovery().unwrap();
+    assert_eq!(report.holds[0].charged, Some(true));
+    assert_eq!(report.records, 3 + 1, "day, life and team; the hold, in one");
+}
+
+#[test]
+fn lost_guards_are_settled_once_however_often_the_engine_is_killed() {
+    for (guards, used_then) in [(LostGuards::Charge, 640), (LostGuards::ByDispatch, 0)] {
+        let (dir, clock) = (Dir::new(), clock());
+        let open = |dir: &Dir| {
+            let persist = Persist::journal(dir.path()).lost_guards(guards);
+            builder(&clock).persist(persist).build().unwrap()
+        };
+        let engine = open(&dir);
+        let tokens = engine.resource("tokens").unwrap();
+        let scope = engine.scope(["user:7"]).unwrap();
+        scope.try_charge(tokens.of(1_000)).unwrap();
+        let day = |engine: &Engine| usage(engine, "user:7").swap_remove(0);
+        let counted = day(&open(&dir.killed())).1;
+        let _hold = scope.reserve_for(tokens.of(640), Duration::from_secs(60)).unwrap();
+        let killed = dir.killed();
+        let again = open(&killed);
+        assert_eq!(again.recovery().unwrap().holds.len(), 1, "{guards:?}");
+        assert_eq!((day(&again).1, day(&again).2), (counted + used_then, 0), "{guards:?}");
+        for (how, third) in [("killed", killed.killed()), ("closed", killed)] {
+            if how == "closed" {
+                again.close().unwrap();
+            }
+            let third = open(&third);
+            let report = third.recovery().unwrap();
+            assert!(report.holds.is_empty(), "{guards:?} {how}: {report:?}");
+            assert_eq!((day(&third).1, day(&third).2), (counted + used_then, 0), "{guards:?} {how}");
+        }
+    }
+}
+
+#[test]
 fn slots_workflows_and_grants_survive() {
     let (dir, clock) = (Dir::new(), clock());
     let engine = open(&dir, &clock);
@@ -277,6 +278,31 @@ fn slots_workflows_and_grants_survive() {
     drop(resumed);
     assert_eq!(killed.active_workflows(), 0);
     assert!(killed.resume_workflow("wf-1").is_err());
+}
+
+#[test]
+fn a_slot_that_was_found_is_free_again_once_its_time_has_run_out() {
+    for guards in [LostGuards::Charge, LostGuards::ByDispatch, LostGuards::Keep] {
+        let (dir, clock) = (Dir::new(), clock());
+        let open = |dir: &Dir| {
+            let persist = Persist::journal(dir.path()).lost_guards(guards);
+            builder(&clock).persist(persist).build().unwrap()
+        };
+        let engine = open(&dir);
+        let user = Subject::new("user", "7").unwrap();
+        engine.top_up(&user, "credit", 1).unwrap();
+        let credits = engine.resource("credits").unwrap();
+        let _slot = engine.scope(["user:7"]).unwrap().slot(credits, Duration::from_secs(60)).unwrap();
+        for dir in [dir.killed(), dir.killed().killed()] {
+            let again = open(&dir);
+            let (scope, credits) = (again.scope(["user:7"]).unwrap(), again.resource("credits").unwrap());
+            assert!(scope.slot(credits, Duration::from_secs(60)).is_err(), "{guards:?}: it is taken");
+        }
+        clock.advance(Duration::from_secs(60));
+        let again = open(&dir.killed());
+        let (scope, credits) = (again.scope(["user:7"]).unwrap(), again.resource("credits").unwrap());
+        let _slot = scope.slot(credits, Duration::from_secs(60)).unwrap();
+    }
 }
 
 #[test]

@@ -63,6 +63,11 @@ impl Seat {
     fn image(&self, now: Timestamp) -> Image {
         self.meter.image(self.window.index(now))
     }
+
+    /// Sets the ceiling to what is charged, before anybody charges.
+    pub(super) fn lower_ceiling(&self, now: Timestamp) {
+        self.meter.set_ceiling(&self.image(now));
+    }
 }
 
 impl Store {
@@ -70,9 +75,9 @@ impl Store {
     fn raise(&self, seat: &Seat, amount: u64, ahead: Ahead, now: Timestamp) -> Result<(), Unwritten> {
         // What a rolling budget writes may be less than before.
         if seat.meter.has_several_words() {
-            self.takes_falls()?
+            self.takes_falls()?;
         } else {
-            self.is_up()?
+            self.is_up()?;
         }
         let _lock = self.lock(&seat.meter);
         let step = |image: &Image| seat.step(image, ahead).saturating_sub(amount);

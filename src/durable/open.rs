@@ -88,7 +88,10 @@ struct Found {
     /// By subject: more recent than the groups.
     budgets: Map<Box<str>, Vec<Single>>,
     grants: Map<(RuleName, Box<str>), Given>,
+    /// How many resets were carried out, and the stamp of that.
     resets: (u64, u64),
+    /// The last one that a budget has seen: its record may have been written before that of the reset itself.
+    reset_seen: u64,
     holds: Map<IdEntry, Box<HoldEntry>>,
     workflows: Map<Box<str>, Box<WorkflowEntry>>,
 }
@@ -129,11 +132,15 @@ impl Found {
                     return Err(format!("there is no rule {number}"));
                 }
                 self.see(stamp);
+                for (_, image) in &budgets {
+                    self.see_reset(image);
+                }
                 self.groups.push((subject, stamp, budgets));
             }
             Entry::Budget { rule, subject, carrier, stamp, image } => {
                 subject_of(&subject)?;
                 self.see(stamp);
+                self.see_reset(&image);
                 let singles = self.budgets.entry(subject).or_default();
                 match singles.iter_mut().find(|single| single.carrier == carrier && single.rule == rule) {
                     Some(single) if single.stamp >= stamp => {}
@@ -182,6 +189,15 @@ impl Found {
     fn see(&mut self, stamp: u64) {
         self.stamp = self.stamp.max(stamp);
     }
+
+    fn see_reset(&mut self, image: &Image) {
+        self.reset_seen = self.reset_seen.max(image.reset.map_or(0, |(last, _)| last));
+    }
+
+    /// How many resets were carried out: what is charged from now on was charged after all of them.
+    fn resets_done(&self) -> u64 {
+        self.resets.1.max(self.reset_seen)
+    }
 }
 
 fn subject_of(text: &str) -> Result<Subject, String> {
@@ -219,7 +235,7 @@ impl Restoring<'_> {
         if recovered.snapshot.is_some() && self.latest > self.now {
             report.clock_behind = Some(self.latest.saturating_since(self.now));
         }
-        core.resets.restore(found.resets.1);
+        core.resets.restore(found.resets_done());
         self.budgets(&mut found, &mut report);
         for ((rule, subject), (_, cap, extra)) in &found.grants {
             self.grant(rule, subject, *cap, *extra);
@@ -375,10 +391,12 @@ impl Restoring<'_> {
             late: settled.late,
         });
         let is_lost = entry.guarded && is_open && self.guards != LostGuards::Keep;
+        // A slot is never dispatched: the end of its time gives it back.
+        let may_be_out = self.guards != LostGuards::ByDispatch && !matches!(entry.id, IdEntry::Slot { .. });
         let image = HoldImage {
             id: id.clone(),
             guarded: false,
-            dispatched: entry.dispatched || self.guards != LostGuards::ByDispatch,
+            dispatched: entry.dispatched || may_be_out,
             observed: self.cost(&entry.observed),
             parts,
             settled,
@@ -402,6 +420,10 @@ impl Restoring<'_> {
         let subjects = hold.plan().members().subjects.iter().cloned().collect();
         let amounts = super::hold::amounts(&core.names.lock(), &hold.held());
         let charged = is_lost.then(|| hold.settle_lost(self.latest));
+        if charged == Some(false) && self.is_watched {
+            // What it gave back is not to be found again: ceilings stand where budgets were when they were read.
+            hold.each_held(|plan, _, _| plan.seats.iter().for_each(|seat| seat.lower_ceiling(self.latest)));
+        }
         report.holds.push(RecoveredHold { id, subjects, held: amounts, expires_at: due, charged });
     }
 
@@ -462,4 +484,27 @@ fn subjects(named: &Named) -> Option<Subjects> {
     named.iter().try_fold(Subjects::new(), |subjects, (subject, groups)| {
         subjects.in_groups(&**subject, groups.iter().map(AsRef::as_ref)).ok()
     })
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::window::Window;
+
+    fn budget(stamp: u64, reset: Option<(u64, u64)>) -> Entry {
+        let rule = RuleName { limit: "life".into(), resource: "tokens".into(), window: Window::Lifetime };
+        let image = Image { window: 0, charged: 5, told: 0, ended: None, reset, course: ImageCourse::Clock };
+        Entry::Budget { rule, subject: "user:7".into(), carrier: 0, stamp, image }
+    }
+
+    #[test]
+    fn a_reset_that_only_a_budget_tells_of_was_carried_out() {
+        let mut found = Found::default();
+        found.add(Entry::Engine { stamp: 1, resets: 7 }).unwrap();
+        found.add(budget(2, None)).unwrap();
+        assert_eq!(found.resets_done(), 7);
+        // Written by a charge, between the reset and the reset's own record.
+        found.add(budget(3, Some((8, 100)))).unwrap();
+        assert_eq!(found.resets_done(), 8);
+    }
 }

@@ -194,21 +194,25 @@ impl Host {
                 let Some((&id, &amount_held)) = self.told.open.iter().next() else { return };
                 (self.told.flight.about, self.told.flight.less) = (Some(id), amount_held);
                 let hold = engine.resume(&id_of(id)).unwrap();
-                if self.random.coin() {
-                    let actual = self.amount();
-                    (self.told.flight.actual, self.told.flight.more) = (Some(actual), actual);
-                    hold.commit(tokens.of(actual)).unwrap();
-                    self.told.use_all(actual);
-                } else if self.random.coin() {
-                    hold.release().unwrap();
-                } else {
-                    // Some of it, and the rest by the next one.
-                    let part = amount_held / 2;
-                    let hold = hold.attach();
-                    let part = hold.split(tokens.of(part)).unwrap();
-                    part.release().unwrap();
-                    hold.commit(tokens.of(amount)).unwrap();
-                    self.told.use_all(amount);
+                match self.random.below(4) {
+                    0..=1 => {
+                        let actual = self.amount();
+                        (self.told.flight.actual, self.told.flight.more) = (Some(actual), actual);
+                        hold.commit(tokens.of(actual)).unwrap();
+                        self.told.use_all(actual);
+                    }
+                    2 => {
+                        hold.release().unwrap();
+                    }
+                    _ => {
+                        // Some of it, and the rest by the next one.
+                        let part = amount_held / 2;
+                        let hold = hold.attach();
+                        let part = hold.split(tokens.of(part)).unwrap();
+                        part.release().unwrap();
+                        hold.commit(tokens.of(amount)).unwrap();
+                        self.told.use_all(amount);
+                    }
                 }
                 self.told.open.remove(&id);
                 self.told.settled.push(id);

@@ -12,7 +12,7 @@
 //! A rolling budget is above its ceiling at all times: each operation writes all of it down.
 
 use super::word::State;
-use super::{Course as Follows, Meter, NO_WORD};
+use super::{Course as Follows, Meter, NO_WORD, change};
 use crate::sync::{AtomicU64, Ordering};
 
 /// How a budget stands, to be written down.
@@ -222,12 +222,18 @@ impl Meter {
         }
     }
 
-    /// Counts what a hold that was read back holds as held. It is among what was restored as used.
+    /// Counts what a hold that was read back holds as held. It is among what was restored as used; unless a reset took it for used, between
+    /// its settlement and the writing of that. Then it is charged again, since it is open again.
     pub(crate) fn hold_again(&self, window: i64, amount: u64) {
-        match self.course() {
-            Follows::Rolling(rolling) => rolling.hold_again(window, amount),
-            _ => self.hold(window, amount),
+        if let Follows::Rolling(rolling) = self.course() {
+            return rolling.hold_again(window, amount);
         }
+        self.hold(window, amount);
+        let held = self.held_in(window);
+        change(&self.word, self.layout(), window, |state| {
+            let is_there = state.window == window;
+            State { amount: if is_there { state.amount.max(held) } else { state.amount }, ..state }
+        });
     }
 }
 

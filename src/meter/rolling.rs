@@ -429,11 +429,13 @@ impl<const SLOTS: usize> Rolling<SLOTS> {
     #[cfg(feature = "persist")]
     pub(super) fn restore(&self, latest: i64, skew: i64, slots: &[(i64, u64)]) {
         self.skew.store(skew as u64, Ordering::Release);
-        self.advance(latest);
+        // It was made in a number of the clock, which has gone on while it was written down.
+        let reached = latest.max(self.latest().saturating_add(skew));
+        self.advance(reached);
         // Everything up to here may have been granted.
-        raise(&self.left, latest);
-        raise(&self.landed, latest);
-        let live = Self::first_live(latest)..=latest;
+        raise(&self.left, reached);
+        raise(&self.landed, reached);
+        let live = Self::first_live(reached)..=latest;
         for &(number, amount) in slots.iter().filter(|(number, _)| live.contains(number)) {
             let (word, turn) = self.place(Part::Used, number);
             let amount = amount.min(self.layout.saturated());

@@ -193,3 +193,17 @@ fn a_milestone_is_told_once_in_each_window_and_moves_with_a_renumbered_one() {
     assert_eq!(meter.come_back(meter.state(11), 11), 12);
     assert_eq!([meter.announce(12, 0b11), meter.announce(13, 0b11)], [0b10, 0b11], "5000 was renumbered to 12");
 }
+
+#[cfg(feature = "persist")]
+#[test]
+fn a_hold_that_is_open_again_is_charged_even_if_a_reset_took_it() {
+    for (restored, charged) in [(100, 100), (30, 41)] {
+        let meter = Meter::in_window(&Window::Lifetime, 0);
+        let image =
+            Image { window: 0, charged: restored, told: 0, ended: None, reset: None, course: ImageCourse::Clock };
+        meter.restore(&image);
+        meter.hold_again(0, 40);
+        meter.hold_again(0, 1);
+        assert_eq!(meter.state(0).amount, charged);
+    }
+}

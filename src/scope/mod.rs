@@ -205,7 +205,7 @@ impl Scope {
         // The place first: a hold that cannot be kept is not made.
         let now = self.members.core.now_precise();
         let claim = self.members.core.claim_unique(now)?;
-        Ok(hold_under(claim, &plan, cost, (now, ttl), Keep::Remember)?.attach())
+        Ok(hold_under(claim, &plan, cost, (now, ttl), (Keep::Remember, Answerable::Guard))?.attach())
     }
 
     /// Holds under an id of the caller's, for at most `ttl`: the request's idempotency key. The engine keeps the hold; dropping the handle
@@ -263,7 +263,7 @@ impl Scope {
             Err(NotClaimed::Taken(hold)) if !hold.is_for(&plan, &cost) => return Err(ReserveError::Conflict),
             Err(NotClaimed::Taken(hold)) => return Ok(DetachedHold::new(hold, id.clone(), true)),
         };
-        let hold = hold_under(claim, &plan, cost, (now, ttl), keep);
+        let hold = hold_under(claim, &plan, cost, (now, ttl), (keep, Answerable::Nobody));
         Ok(hold.inspect_err(|error| tell_refused(&self.members.core, error))?)
     }
 
@@ -528,13 +528,20 @@ fn hold(plan: &Plan, cost: &Cost, ahead: Ahead, now: Timestamp) -> Result<(Windo
     Ok((windows, admission))
 }
 
+/// Whether the drop of somebody settles a hold that the engine keeps.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answerable {
+    Guard,
+    Nobody,
+}
+
 /// Holds `cost` in the budgets of `plan` under the id that was claimed for it. Tells no listener of a refusal.
 fn hold_under(
     claim: Claim<'_, Hold>,
     plan: &Arc<Plan>,
     cost: Cost,
     (now, ttl): (Timestamp, Duration),
-    keep: Keep,
+    (keep, answerable): (Keep, Answerable),
 ) -> Result<DetachedHold, ChargeError> {
     let (windows, admission) = match hold(plan, &cost, Ahead::WithHold, now) {
         Ok(held) => held,
@@ -545,6 +552,9 @@ fn hold_under(
     };
     let id = claim.id.clone();
     let hold = Hold::new(Arc::clone(plan), cost, windows, admission);
+    if answerable == Answerable::Guard {
+        hold.begin_guarded();
+    }
     Ok(DetachedHold::new(keep_under(claim, hold, (now, ttl), keep)?, id, false))
 }
 

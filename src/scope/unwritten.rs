@@ -4,6 +4,7 @@ use super::Plan;
 use crate::amount::Cost;
 use crate::charge::{Ask, Windows};
 use crate::engine::Core;
+use crate::reservation::Hold;
 use crate::time::Timestamp;
 
 /// How far ahead of what is charged a ceiling is put.
@@ -51,4 +52,10 @@ impl Core {
     pub(crate) fn is_unwritten(&self) -> bool {
         false
     }
+}
+
+#[allow(clippy::unused_self, reason = "as with the feature")]
+impl Hold {
+    #[inline]
+    pub(crate) fn begin_guarded(&self) {}
 }

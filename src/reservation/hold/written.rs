@@ -77,6 +77,13 @@ impl Hold {
         self.with_image(|image| core.write_new_hold(self, &image, at)).unwrap_or(Ok(()))
     }
 
+    /// Notes that a guard is answerable for it, before it is written down for the first time.
+    pub(crate) fn begin_guarded(&self) {
+        if self.first.plan.core.store().is_some() {
+            self.rare().line.lock().guarded = true;
+        }
+    }
+
     /// Notes whether a guard is answerable for it, and writes that down.
     pub(in crate::reservation) fn note_guarded(&self, guarded: bool, at: Timestamp) -> Result<(), Unwritten> {
         let core = &self.first.plan.core;
@@ -262,6 +269,11 @@ impl Hold {
     /// Settles it as a drop would: for a guard that is gone. Says whether it was charged.
     pub(crate) fn settle_lost(&self, at: Timestamp) -> bool {
         if self.settle_unanswered(at, 0) {
+            let settled = self.settled();
+            let resets = settled.as_ref().map_or_else(|| self.first.plan.core.resets.done(), |settled| settled.resets);
+            let charged = settled.map(|settled| settled.charged);
+            // Nothing is written yet: the snapshot that comes of it says so, or it would be open again the next time.
+            self.rare().line.lock().settled = Some(SettledImage { at, resets, charged, expired: false, late: false });
             self.note_settled(at);
         }
         self.was_charged()
