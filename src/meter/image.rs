@@ -49,7 +49,9 @@ pub(crate) enum Course {
 impl Image {
     /// Whether there is nothing to remember.
     pub(crate) fn is_nothing(&self) -> bool {
-        self.charged == 0 && self.ended.is_none() && self.reset.is_none() && self.told == 0
+        // A window from first use has begun, though what began it was given back.
+        let has_begun = matches!(self.course, Course::Use { began: 1.. });
+        self.charged == 0 && self.ended.is_none() && self.reset.is_none() && self.told == 0 && !has_begun
     }
 }
 

@@ -430,6 +430,8 @@ impl<const SLOTS: usize> Rolling<SLOTS> {
     pub(super) fn restore(&self, latest: i64, skew: i64, slots: &[(i64, u64)]) {
         self.skew.store(skew as u64, Ordering::Release);
         self.advance(latest);
+        // It may have been made later: what counts no more by then is gone.
+        let latest = self.latest();
         // Everything up to here may have been granted.
         raise(&self.left, latest);
         raise(&self.landed, latest);
