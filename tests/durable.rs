@@ -342,3 +342,55 @@ fn ids_that_the_engine_gives_are_new_after_a_restart() {
     let engine = open(&dir, &clock);
     assert_eq!(engine.recovery().unwrap().holds.len(), 5, "{ids:?}");
 }
+
+#[test]
+fn what_has_left_a_rolling_window_meanwhile_counts_no_more() {
+    let (dir, clock) = (Dir::new(), clock());
+    let engine = open(&dir, &clock);
+    let tokens = engine.resource("tokens").unwrap();
+    engine.scope(["agent:a"]).unwrap().try_charge(tokens.of(77)).unwrap();
+    engine.close().unwrap();
+    clock.advance(Duration::from_secs(2 * 3_600));
+    let again = open(&dir, &clock);
+    assert_eq!(used(&again, "agent:a", "rolling"), 0);
+    let scope = again.scope(["agent:a"]).unwrap();
+    scope.try_charge(again.resource("tokens").unwrap().of(5)).unwrap();
+    assert_eq!(used(&again, "agent:a", "rolling"), 5);
+}
+
+#[test]
+fn a_window_that_began_with_a_hold_that_was_given_back_has_begun() {
+    let (dir, clock) = (Dir::new(), clock());
+    let engine = open(&dir, &clock);
+    let tokens = engine.resource("tokens").unwrap();
+    let session = |engine: &Engine| {
+        let usage = engine.scope(["agent:a"]).unwrap().usage().unwrap();
+        usage.into_iter().find(|budget| &*budget.limit == "session").and_then(|budget| budget.bounds)
+    };
+    engine.scope(["agent:a"]).unwrap().reserve(tokens.of(77)).unwrap().release().unwrap();
+    let before = session(&engine);
+    assert!(before.is_some());
+    engine.close().unwrap();
+    assert_eq!(session(&open(&dir, &clock)), before);
+}
+
+#[test]
+fn a_window_that_ends_after_a_restart_is_remembered() {
+    let (dir, clock) = (Dir::new(), clock());
+    let yesterday = clock.now();
+    let engine = open(&dir, &clock);
+    let tokens = engine.resource("tokens").unwrap();
+    let scope = engine.scope(["user:7"]).unwrap();
+    scope.try_charge(tokens.of(500)).unwrap();
+    let id = scope.reserve(tokens.of(640)).unwrap().detach(Duration::from_secs(9 * 3_600)).unwrap().id().clone();
+    engine.close().unwrap();
+    clock.advance(Duration::from_secs(4 * 3_600));
+    let again = open(&dir, &clock);
+    let (scope, tokens) = (again.scope(["user:7"]).unwrap(), again.resource("tokens").unwrap());
+    scope.try_charge(tokens.of(1)).unwrap();
+    let day = || scope.usage_at(yesterday).unwrap().swap_remove(0).map(|budget| budget.charged());
+    assert_eq!(day(), Some(1_140));
+    let receipt = again.resume(&id).unwrap().commit(tokens.of(100)).unwrap();
+    assert!(receipt.is_late());
+    assert_eq!(day(), Some(600));
+}

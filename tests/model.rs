@@ -93,7 +93,7 @@ fn engine_and_model_agree_when_it_is_closed_and_opened_between_steps() {
 fn agree(cases_default: u32, reopening: Reopening, happens: &[&[&str]]) {
     let seed = from_environment("ENCUMBER_SEED", SEED);
     let cases = from_environment("ENCUMBER_CASES_N", cases_default);
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: 20_000, ..Config::default() };
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: 3_000, ..Config::default() };
     let mut seed_bytes = [0; 32];
     seed_bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seed_bytes));

@@ -235,6 +235,9 @@ impl Numbered {
         if self.current.is_none_or(is_forgotten) {
             self.windows.insert(index, Count::default());
             (self.current, self.known_from) = (Some(index), index);
+        } else if let Some(current) = self.current {
+            let ended = self.windows.range(..current).next_back().filter(|(_, count)| count.charged > 0);
+            self.known_from = self.known_from.max(ended.map_or(current, |(ended, _)| *ended));
         }
     }
 

@@ -11,6 +11,7 @@
 //!
 //! A rolling budget is above its ceiling at all times: each operation writes all of it down.
 
+use super::cold::Cold;
 use super::word::State;
 use super::{Course as Follows, Meter, NO_WORD};
 use crate::sync::Ordering;
@@ -184,6 +185,13 @@ impl Meter {
         }
         if self.ceiling.load(Ordering::Acquire) != UNWATCHED {
             self.set_ceiling(image);
+        }
+        // Made in a later window, the words beside it would take no note of what comes late for this one.
+        if matches!(self.course(), Follows::Clock) && layout.unpack(self.mould.unused, window).window != window {
+            let Cold { held, ended, returned, announced: [even, odd], forgiven, .. } = self.cold();
+            for word in [held, ended, returned, even, odd, forgiven] {
+                word.store(at(window, 0), Ordering::Release);
+            }
         }
         if told > 0 && !self.has_several_words() {
             self.announce(window, told);

@@ -6,8 +6,8 @@ use std::ops::Deref;
 use std::rc::Rc;
 
 use encumber::{
-    Admission, BudgetUsage, Component, DetachedHold, Engine, EngineBuilder, Hold, ManualClock, Policy, Reservation, ReserveError,
-    Resource, Scope, ScopeError, Subjects, Timestamp,
+    Admission, BudgetUsage, Component, DetachedHold, Engine, EngineBuilder, Hold, ManualClock, Policy, Reservation,
+    ReserveError, Resource, Scope, ScopeError, Subjects, Timestamp,
 };
 use encumber_model::{HoldId, Model, ReceiptId};
 

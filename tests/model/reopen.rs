@@ -19,7 +19,7 @@ use super::script::Raw;
 #[cfg_attr(not(feature = "persist"), allow(dead_code, reason = "an engine in memory cannot be"))]
 pub(crate) enum Reopening {
     Never,
-    /// After every step, or after one in three: so that refunds are made in between. The first byte of a run decides.
+    /// After every step, or after a few: so that refunds are made in between, and clocks go back. The first byte of a run decides.
     BetweenSteps,
 }
 
@@ -88,7 +88,7 @@ mod on_disk {
             if let Some(dir) = &dir {
                 let _ = fs::remove_dir_all(dir);
             }
-            let guards = if head[0] & 2 == 0 { LostGuards::ByDispatch } else { LostGuards::Keep };
+            let guards = if head[0] & 4 == 0 { LostGuards::ByDispatch } else { LostGuards::Keep };
             Self { dir, guards }
         }
 
@@ -122,7 +122,8 @@ mod on_disk {
 
     impl Run {
         pub(crate) fn after_step(&mut self) -> Checked {
-            let is_due = self.head[0] & 1 == 0 || self.log.len().is_multiple_of(3);
+            let every = [1, 3, 3, 10][usize::from(self.head[0] & 3)];
+            let is_due = self.log.len().is_multiple_of(every);
             // A clock that is behind starts no window that had not started by then: the model goes by its call's instant alone.
             if self.home.dir.is_none() || !is_due || self.at() < self.latest {
                 return Ok(());
@@ -163,7 +164,9 @@ mod on_disk {
                         self.held[index].was_attached = matches!(handle, Handle::Owned(_));
                         self.detach(index, left)?;
                     }
-                    (Some(_), true) => self.model.dispatched(self.held[index].id).map_err(|error| format!("{error:?}"))?,
+                    (Some(_), true) => {
+                        self.model.dispatched(self.held[index].id).map_err(|error| format!("{error:?}"))?
+                    }
                     (Some(_), false) => {}
                 }
             }
@@ -199,7 +202,8 @@ mod on_disk {
                 open
             };
             // Guards that are dropped after the close settle nothing on disk.
-            let handles: Vec<Handle> = self.held.iter_mut().map(|held| std::mem::replace(&mut held.handle, Handle::Gone)).collect();
+            let handles: Vec<Handle> =
+                self.held.iter_mut().map(|held| std::mem::replace(&mut held.handle, Handle::Gone)).collect();
             drop(handles);
             self.engine = self.home.build(self.builder());
             let report = self.engine.recovery().ok_or("an engine on disk without a report")?.clone();
