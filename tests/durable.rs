@@ -394,3 +394,30 @@ fn a_window_that_ends_after_a_restart_is_remembered() {
     assert!(receipt.is_late());
     assert_eq!(day(), Some(600));
 }
+
+#[test]
+fn a_hold_that_was_settled_before_it_got_an_id_stays_settled() {
+    for committed in [true, false] {
+        let (dir, clock) = (Dir::new(), clock());
+        let engine = open(&dir, &clock);
+        let tokens = engine.resource("tokens").unwrap();
+        let hold = engine.scope(["user:7"]).unwrap().reserve(tokens.of(640)).unwrap();
+        if committed {
+            hold.commit(tokens.of(100)).unwrap();
+        } else {
+            hold.release().unwrap();
+        }
+        let id = hold.detach(Duration::from_secs(60)).unwrap().id().clone();
+        for dir in [dir.killed(), {
+            engine.close().unwrap();
+            dir
+        }] {
+            let again = open(&dir, &clock);
+            assert_eq!(again.recovery().unwrap().holds, [], "committed: {committed}");
+            let (hold, tokens) = (again.resume(&id).unwrap(), again.resource("tokens").unwrap());
+            assert!(!hold.is_open());
+            assert_eq!(hold.commit(tokens.of(100)).is_ok(), committed);
+            assert_eq!(hold.release().is_err(), true);
+        }
+    }
+}

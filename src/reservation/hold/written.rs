@@ -94,6 +94,20 @@ impl Hold {
         let _degraded = core.write_hold(self, &self.image(id, &line), at);
     }
 
+    /// Notes how it was settled while it had no id, if it was: it is written down from now on.
+    pub(in crate::reservation) fn note_settled_before(&self, at: Timestamp) {
+        if let (Some(rare), false) = (self.rare.get(), self.is_open()) {
+            let core = &self.first.plan.core;
+            let _outcome = self.wait_for_outcome();
+            let (at, resets, charged) = match self.settled() {
+                Some(settlement) => (settlement.at, settlement.resets, Some(settlement.charged)),
+                None => (at, core.resets.done(), None),
+            };
+            let settled = SettledImage { at, resets, charged, expired: self.has_expired(), late: false };
+            rare.line.lock().settled = Some(settled);
+        }
+    }
+
     /// [`Hold::charge`] of a hold that is written down: first what it adds, then that it is settled, then what it gives back.
     pub(super) fn charge_written(&self, at: Timestamp, actual: Actual, how: u8) -> Settlement {
         let (held, total) = self.whole(actual);
