@@ -116,6 +116,8 @@ pub(super) struct Held {
     /// Whether it is detached only to outlive its engine.
     #[cfg_attr(not(feature = "persist"), allow(dead_code, reason = "none does"))]
     pub(super) was_attached: bool,
+    /// Whether an engine before settled it: what is told of that again is what was charged, not whether it was late.
+    pub(super) was_settled: bool,
 }
 
 /// A run under way.
@@ -661,7 +663,8 @@ impl Asked {
 impl Held {
     pub(super) fn new(handle: Handle, id: HoldId, subjects: u8, windows_changed: u32) -> Self {
         let holds = Holds::default();
-        Self { handle, id, subjects, asked: None, holds, committed: None, windows_changed, was_attached: false }
+        let (asked, committed, was_attached, was_settled) = (None, None, false, false);
+        Self { handle, id, subjects, asked, holds, committed, windows_changed, was_attached, was_settled }
     }
 
     /// Its amounts in the resources of the run's engine.

@@ -248,6 +248,7 @@ mod on_disk {
                 same(&format!("what {id} holds"), &now, &seen.held)?;
                 let state = (hold.is_open(), hold.has_expired(), hold.expires_at());
                 same(&format!("open, expired, due of {id}"), &state, &seen.state)?;
+                held.was_settled = !hold.is_open();
                 held.handle = Handle::Detached(hold);
                 if seen.is_owned {
                     held.handle = held.handle.attached();
