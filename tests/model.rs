@@ -75,25 +75,29 @@ const HAPPENS: [&str; 49] = [
     "went back",
 ];
 
-/// And what else in runs that are closed and opened between steps.
+/// What must happen in runs that are closed and opened between steps, besides what is as good there as elsewhere.
 #[cfg(feature = "persist")]
 const HAPPENS_REOPENED: [&str; 2] = ["forgotten by a reopening", "reopened"];
+/// What is too rare in the few of them: clocks do not go back to before an opening, and receipts go with the engine.
+#[cfg(feature = "persist")]
+const RARE_REOPENED: [&str; 4] = ["id replayed", "refund too late", "refunded again", "renumbered"];
 
 #[test]
 fn engine_and_model_agree() {
-    agree(CASES_N, Reopening::Never, &[&HAPPENS]);
+    agree(CASES_N, Reopening::Never, &HAPPENS);
 }
 
 #[cfg(feature = "persist")]
 #[test]
 fn engine_and_model_agree_when_it_is_closed_and_opened_between_steps() {
-    agree(REOPENED_CASES_N, Reopening::BetweenSteps, &[&HAPPENS, &HAPPENS_REOPENED]);
+    let happens = HAPPENS.iter().chain(&HAPPENS_REOPENED).filter(|what| !RARE_REOPENED.contains(what));
+    agree(REOPENED_CASES_N, Reopening::BetweenSteps, &happens.copied().collect::<Vec<_>>());
 }
 
-fn agree(cases_default: u32, reopening: Reopening, happens: &[&[&str]]) {
+fn agree(cases_default: u32, reopening: Reopening, happens: &[&str]) {
     let seed = from_environment("ENCUMBER_SEED", SEED);
     let cases = from_environment("ENCUMBER_CASES_N", cases_default);
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: 3_000, ..Config::default() };
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: 20_000, ..Config::default() };
     let mut seed_bytes = [0; 32];
     seed_bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seed_bytes));
@@ -115,7 +119,7 @@ fn agree(cases_default: u32, reopening: Reopening, happens: &[&[&str]]) {
     }
     let tally = tally.into_inner();
     if cases >= cases_default {
-        let missing: Vec<_> = happens.iter().copied().flatten().filter(|what| !tally.contains_key(*what)).collect();
+        let missing: Vec<_> = happens.iter().filter(|what| !tally.contains_key(*what)).collect();
         assert!(missing.is_empty(), "ENCUMBER_SEED={seed}: {cases} runs never came to {missing:?}, only to {tally:#?}");
     }
 }

@@ -48,6 +48,10 @@ impl Rolling {
         let latest = self.latest.map_or(i64::MIN, |latest| latest).max(self.number(at));
         self.enter(latest);
         (self.left, self.landed) = (latest, latest);
+        // Written as one amount, which may be more than a part can tell.
+        for slot in self.slots.values_mut().filter(|slot| slot.used + slot.held >= self.top) {
+            *slot = Slot { used: self.top, held: 0 };
+        }
     }
 
     /// The number that an operation at `at` counts in: they never go back.

@@ -50,9 +50,14 @@ pub(crate) enum Course {
 impl Image {
     /// Whether there is nothing to remember.
     pub(crate) fn is_nothing(&self) -> bool {
-        // A window from first use has begun, though what began it was given back.
-        let has_begun = matches!(self.course, Course::Use { began: 1.. });
-        self.charged == 0 && self.ended.is_none() && self.reset.is_none() && self.told == 0 && !has_begun
+        let is_as_new = match self.course {
+            Course::Clock => true,
+            // It has begun, though what began it was given back.
+            Course::Use { began } => began == 0,
+            // Holds go by its own numbers, also those of nothing.
+            Course::Rolling { skew, .. } => skew == 0,
+        };
+        self.charged == 0 && self.ended.is_none() && self.reset.is_none() && self.told == 0 && is_as_new
     }
 }
 
