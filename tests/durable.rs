@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use encumber::{
-    Cap, ChargeError, Component, Engine, EngineBuilder, Limit, LostGuards, ManualClock, OpenError, Persist, Policy,
-    PolicyBuilder, ReserveError, Reset, Subject, Timestamp, Unit, Window, WorkflowSpec,
+    Cap, ChargeError, Component, Enforcement, Engine, EngineBuilder, Events, Limit, LostGuards, ManualClock, OpenError,
+    Persist, Policy, PolicyBuilder, ReserveError, Reset, Subject, Timestamp, Unit, Window, WorkflowSpec,
 };
 
 /// A directory that goes with the test.
@@ -420,4 +420,70 @@ fn a_hold_that_was_settled_before_it_got_an_id_stays_settled() {
             assert_eq!(hold.release().is_err(), true);
         }
     }
+}
+
+/// The same calls on an engine in memory, and on one that is closed and opened again between them: each tells the same.
+#[test]
+fn what_a_listener_is_told_is_the_same_with_restarts_between() {
+    const SEED: u64 = 20_260_204;
+    let limits = || {
+        ["day", "lifetime", "rolling 1h", "5h from first use", "hour"].into_iter().enumerate().map(|(index, window)| {
+            let limit = Limit::new(&format!("limit-{index}"), "user", "tokens", window.parse().unwrap(), Cap::Max(100));
+            let enforcement = if index % 2 == 0 { Enforcement::Soft } else { Enforcement::Shadow };
+            limit.warn_percent([50, 80]).enforcement(enforcement)
+        })
+    };
+    let policy = || limits().fold(Policy::builder().resource("tokens", Unit::Count), PolicyBuilder::limit).build();
+    let (clock, dir) = (clock(), Dir::new());
+    let (told, told_again) = (Events::bounded(1_000), Events::bounded(1_000));
+    let builder = |events: &Events| Engine::builder(policy().unwrap()).clock(&clock).events(events);
+    let open = || builder(&told_again).persist(Persist::journal(dir.path()).os()).build().unwrap();
+    let names = |events: &Events| -> Vec<String> {
+        let kinds = events.drain().filter(|event| event.name() != "recovered");
+        kinds.map(|event| format!("{:?}", event.kind)).collect()
+    };
+    let (engine, mut random, mut count) = (builder(&told).build(), SEED, 0);
+    for step in 0..120 {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let (what, amount) = (random >> 33 & 7, random >> 40 & 31);
+        let again = open();
+        for engine in [&engine, &again] {
+            let (scope, tokens) = (engine.scope(["user:7"]).unwrap(), engine.resource("tokens").unwrap());
+            match what {
+                0..3 => drop(scope.try_charge(tokens.of(amount)).unwrap()),
+                3 => drop(scope.record(tokens.of(amount)).unwrap()),
+                4 => scope.reserve(tokens.of(amount)).unwrap().release().unwrap(),
+                5 => drop(scope.reserve(tokens.of(amount)).unwrap().commit(tokens.of(amount / 2)).unwrap()),
+                _ => {}
+            }
+        }
+        if what > 5 {
+            clock.advance(Duration::from_secs(amount * 120));
+        }
+        again.close().unwrap();
+        let expected = names(&told);
+        count += expected.len();
+        assert_eq!(names(&told_again), expected, "step {step} of seed {SEED}");
+    }
+    assert!(count > 40, "{count}");
+}
+
+#[test]
+fn an_id_whose_hold_gave_a_part_away_is_still_of_what_was_asked() {
+    let (dir, clock) = (Dir::new(), clock());
+    let engine = open(&dir, &clock);
+    let (tokens, ttl) = (engine.resource("tokens").unwrap(), Duration::from_secs(60));
+    let reserve =
+        |engine: &Engine| engine.scope(["user:7"]).unwrap().reserve_with_id("req", ttl, tokens_of(engine, 640));
+    let hold = reserve(&engine).unwrap().attach();
+    hold.split(tokens.of(100)).unwrap().release().unwrap();
+    let _id = hold.detach(ttl).unwrap();
+    assert!(reserve(&engine).unwrap().is_replayed());
+    engine.close().unwrap();
+    let again = open(&dir, &clock);
+    assert!(reserve(&again).unwrap().is_replayed());
+}
+
+fn tokens_of(engine: &Engine, amount: u64) -> encumber::Cost {
+    engine.resource("tokens").unwrap().of(amount)
 }

@@ -377,6 +377,7 @@ impl Restoring<'_> {
             guarded: false,
             dispatched: entry.dispatched || self.guards != LostGuards::ByDispatch,
             observed: self.cost(&entry.observed),
+            given: self.cost(&entry.given),
             parts,
             settled,
         };

@@ -132,7 +132,7 @@ impl Meter {
                 (ended, (last > 0).then_some((last, forgiven)))
             }
         };
-        let told = if self.has_several_words() { 0 } else { self.announced_in(window) };
+        let told = self.announced_in(self.told_in(window));
         Image { window, charged, told, ended, reset, course }
     }
 
@@ -198,7 +198,7 @@ impl Meter {
                 word.store(at(window, 0), Ordering::Release);
             }
         }
-        if told > 0 && !self.has_several_words() {
+        if told > 0 {
             self.announce(window, told);
         }
         if let Some((window, amount)) = ended {

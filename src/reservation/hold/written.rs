@@ -54,6 +54,7 @@ impl Hold {
             guarded: line.guarded,
             dispatched: self.state.load(Ordering::Acquire) & DISPATCHED != 0,
             observed: grown.as_ref().map(|grown| grown.observed.clone()).unwrap_or_default(),
+            given: grown.as_ref().map(|grown| grown.given.clone()).unwrap_or_default(),
             parts,
             settled: line.settled.clone(),
         }
@@ -210,17 +211,18 @@ impl Hold {
 
     /// A hold as it was written down.
     pub(crate) fn again(image: HoldImage) -> Option<Self> {
-        let HoldImage { id, guarded, dispatched, observed, parts, settled } = image;
+        let HoldImage { id, guarded, dispatched, observed, given, parts, settled } = image;
         let mut parts = parts.into_iter().map(|HoldPart { plan, windows, cost }| Part { plan, cost, windows });
-        let first = parts.next()?;
+        let mut first = parts.next()?;
+        first.cost.add_all(&given);
         let extensions: Vec<Part> = parts.collect();
         let mut state = if dispatched { DISPATCHED } else { 0 };
-        if !extensions.is_empty() || !observed.is_zero() {
+        if !extensions.is_empty() || !observed.is_zero() || !given.is_zero() {
             state |= GROWN;
         }
         let hold = Self::of(first, std::sync::OnceLock::new(), state, Admission::default());
         let rare = hold.rare();
-        *rare.grown.lock() = Grown { extensions, observed, ..Grown::default() };
+        *rare.grown.lock() = Grown { extensions, given, observed };
         let _ = rare.id.set(id);
         if let Some(settled) = &settled {
             hold.settle_again(settled);
