@@ -100,8 +100,10 @@ fn main() -> ExitCode {
 }
 
 /// Runs the cases with their engines closed and opened again between steps. How many failed.
-#[cfg(feature = "persist")]
 fn reopened(cases: &[(String, Value)]) -> usize {
+    if !cfg!(feature = "persist") {
+        return 0;
+    }
     let mut tally = Tally::default();
     for (area, case) in cases {
         tally.count(area, case, Keeping::OnDisk);
@@ -112,11 +114,6 @@ fn reopened(cases: &[(String, Value)]) -> usize {
     let all = tally.all();
     println!("reopened between steps: {all}; engines opened again {} times", home::reopened());
     all.failed
-}
-
-#[cfg(not(feature = "persist"))]
-fn reopened(_: &[(String, Value)]) -> usize {
-    0
 }
 
 /// Every case of every file, with its area, in the order of the files' names. A file that cannot be read fails, and the others run.
@@ -213,13 +210,6 @@ fn skipped(case: &Value) -> Option<String> {
 }
 
 /// Why a case is not run with its engines opened again between steps.
-#[cfg(not(feature = "persist"))]
-fn unsplit(_: &Value, _: Keeping) -> Option<String> {
-    None
-}
-
-/// Why a case is not run with its engines opened again between steps.
-#[cfg(feature = "persist")]
 fn unsplit(case: &Value, keeping: Keeping) -> Option<String> {
     let steps = case["steps"].as_array().map_or(&[][..], Vec::as_slice);
     let asks_an_engine = |step: &&Value| step["op"].as_str().is_none_or(|op| !world::WITHOUT_ENGINE.contains(&op));
@@ -240,11 +230,9 @@ fn run_case(case: &Value, keeping: Keeping) -> Result<(), String> {
     if steps.is_empty() || steps.len() != expectations.len() {
         return Err(format!("{} steps and {} expectations", steps.len(), expectations.len()));
     }
-    #[cfg_attr(not(feature = "persist"), allow(unused_mut, reason = "nothing is opened again"))]
     let mut world = World::new(case, keeping)?;
     for (number, (step, expected)) in steps.iter().zip(expectations).enumerate() {
         let fault = |what: String| format!("step {}: {what}", number + 1);
-        #[cfg(feature = "persist")]
         if keeping == Keeping::OnDisk && number > 0 {
             world.reopen().map_err(|error| fault(format!("before it: {error}")))?;
         }

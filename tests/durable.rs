@@ -175,8 +175,7 @@ fn holds_under_ids_survive_and_can_be_settled() {
     for id in ["req-2", "req-3"] {
         assert_eq!(again.reserve_with_id(id, ttl, tokens.of(64)).unwrap_err(), ReserveError::Settled);
     }
-    let held = again.usage().unwrap()[0].held;
-    assert_eq!(held, 640);
+    assert_eq!(again.usage().unwrap()[0].held, 640);
     let hold = killed.resume(&"req-1".parse().unwrap()).unwrap();
     let before = again.usage().unwrap()[0].charged();
     let receipt = hold.commit(tokens.of(40)).unwrap();
@@ -218,13 +217,13 @@ fn lost_guards_are_charged_or_as_the_host_chose() {
         let again = builder(&clock).persist(persist(&killed)).build().unwrap();
         let report = again.recovery().unwrap();
         assert_eq!((report.holds.len(), report.holds[0].charged), (1, charged), "{guards:?} {dispatch}");
-        let (_, used, held) = usage(&again, "user:7").swap_remove(0);
+        let (_, used, open) = usage(&again, "user:7").swap_remove(0);
         let expected = match charged {
             Some(true) => (640, 0),
             Some(false) => (0, 0),
             None => (0, 640),
         };
-        assert_eq!((used, held), expected, "{guards:?} {dispatch}");
+        assert_eq!((used, open), expected, "{guards:?} {dispatch}");
     }
 }
 
@@ -260,8 +259,7 @@ fn slots_workflows_and_grants_survive() {
     let resumed = killed.resume_workflow("wf-1").unwrap();
     assert_eq!(resumed.usage()[2].held, 600);
     assert!(resumed.scope().try_charge(tokens.of(401)).is_err());
-    let held = killed.resume(hold.id()).unwrap();
-    held.commit(tokens.of(100)).unwrap();
+    killed.resume(hold.id()).unwrap().commit(tokens.of(100)).unwrap();
     resumed.scope().try_charge(tokens.of(401)).unwrap();
     assert_eq!(resumed.tool_calls("search").unwrap().taken(), 1);
     assert_eq!(resumed.step().unwrap().taken(), 3);
@@ -417,7 +415,7 @@ fn a_hold_that_was_settled_before_it_got_an_id_stays_settled() {
             let (hold, tokens) = (again.resume(&id).unwrap(), again.resource("tokens").unwrap());
             assert!(!hold.is_open());
             assert_eq!(hold.commit(tokens.of(100)).is_ok(), committed);
-            assert_eq!(hold.release().is_err(), true);
+            assert!(hold.release().is_err());
         }
     }
 }

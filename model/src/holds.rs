@@ -193,10 +193,8 @@ impl Model {
             for part in &mut self.holds[place].parts {
                 part.resources.clone_from(&declared);
                 for (bound, _) in &mut part.budgets {
-                    match in_force.iter().find(|found| found.key == bound.key) {
-                        Some(found) => bound.clone_from(found),
-                        None => (bound.max, bound.warn) = (None, Vec::new()),
-                    }
+                    let found = in_force.iter().find(|found| found.key == bound.key).cloned();
+                    *bound = found.unwrap_or_else(|| Bound { max: None, warn: Vec::new(), ..bound.clone() });
                 }
             }
         }

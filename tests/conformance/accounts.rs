@@ -26,8 +26,6 @@ pub(crate) const FOR_EVER: Duration = Duration::from_secs(1_000 * 366 * 86_400);
 /// The accounts of a case in one engine.
 pub(crate) struct Accounts {
     engine: Engine,
-    /// After its engine, as everywhere: the engine's lock is in it.
-    #[cfg_attr(not(feature = "persist"), allow(dead_code, reason = "nobody comes back"))]
     home: Home,
     units: Resource,
     exact: bool,
@@ -116,7 +114,6 @@ impl Accounts {
     }
 
     /// A receipt is of the engine that gave it. The one after it gives another for the same charge: that is what has been told from then on.
-    #[cfg(feature = "persist")]
     pub(crate) fn reopen(&mut self) -> Result<(), String> {
         lock(&self.scopes).clear();
         let told: Vec<_> = lock(&self.told).drain().collect();

@@ -22,7 +22,6 @@ pub(crate) struct Agents(BTreeMap<String, Result<Agent, &'static str>>);
 struct Agent {
     clock: ManualClock,
     engine: Engine,
-    #[cfg_attr(not(feature = "persist"), allow(dead_code, reason = "nobody comes back"))]
     home: Home,
     tokens: Resource,
     subject: Subject,
@@ -63,7 +62,6 @@ impl Agents {
         Ok(Self(agents))
     }
 
-    #[cfg(feature = "persist")]
     pub(crate) fn reopen(&mut self) -> Result<(), String> {
         self.0.values_mut().flatten().try_for_each(Agent::reopen)
     }
@@ -132,7 +130,6 @@ impl Agent {
         Ok(Self { clock: clock.clone(), engine, home, tokens, subject, scope, budget: Mutex::new(budget) })
     }
 
-    #[cfg(feature = "persist")]
     fn reopen(&mut self) -> Result<(), String> {
         self.home.reopen(&mut self.engine)?;
         self.tokens = self.engine.resource("tokens").map_err(|error| error.to_string())?;

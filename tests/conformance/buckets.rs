@@ -9,12 +9,10 @@ use crate::home::{Home, Keeping};
 
 /// The buckets of a case. What a bucket owes when the case begins leaves no room in it.
 pub(crate) struct Buckets {
-    #[cfg_attr(not(feature = "persist"), allow(dead_code, reason = "the scope is enough"))]
     engine: Engine,
     scope: Scope,
     allowance: Bucket,
     balance: Bucket,
-    #[cfg_attr(not(feature = "persist"), allow(dead_code, reason = "nobody comes back"))]
     home: Home,
 }
 
@@ -56,7 +54,6 @@ impl Buckets {
         Ok(Some(Self { engine, scope, allowance: allowance?, balance: balance?, home }))
     }
 
-    #[cfg(feature = "persist")]
     pub(crate) fn reopen(&mut self) -> Result<(), String> {
         self.home.reopen(&mut self.engine)?;
         self.scope = self.engine.scope(["user:owner"]).map_err(|error| error.to_string())?;

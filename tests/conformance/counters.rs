@@ -13,7 +13,6 @@ use crate::home::{Home, Keeping};
 /// The counters of a case: a budget without a cap for each key.
 pub(crate) struct Counters {
     engine: Engine,
-    #[cfg_attr(not(feature = "persist"), allow(dead_code, reason = "nobody comes back"))]
     home: Home,
     requests: Resource,
     /// By key, how often the counter was reset. Part of the subject's id: a reset counter begins with its next request, as a new one does.
@@ -44,7 +43,6 @@ impl Counters {
         Ok(Some(Self { engine, home, requests, resets: Mutex::default() }))
     }
 
-    #[cfg(feature = "persist")]
     pub(crate) fn reopen(&mut self) -> Result<(), String> {
         self.home.reopen(&mut self.engine)?;
         self.requests = self.engine.resource("requests").map_err(|error| error.to_string())?;

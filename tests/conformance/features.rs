@@ -15,7 +15,6 @@ use crate::{args, costs, windows};
 /// The features of a case and who uses them.
 pub(crate) struct Features {
     engine: Engine,
-    #[cfg_attr(not(feature = "persist"), allow(dead_code, reason = "nobody comes back"))]
     home: Home,
     config: Mutex<Config>,
 }
@@ -41,7 +40,6 @@ impl Features {
         Ok(Self { engine, home, config: Mutex::new(config) })
     }
 
-    #[cfg(feature = "persist")]
     pub(crate) fn reopen(&mut self) -> Result<(), String> {
         self.home.reopen(&mut self.engine)
     }

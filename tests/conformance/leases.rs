@@ -14,7 +14,6 @@ use crate::home::{Home, Keeping};
 /// The slots and locks of a case.
 pub(crate) struct Leases {
     engine: Engine,
-    #[cfg_attr(not(feature = "persist"), allow(dead_code, reason = "nobody comes back"))]
     home: Home,
     slots: Resource,
     locks: Resource,
@@ -55,7 +54,6 @@ impl Leases {
         Ok(Self { engine, home, slots, locks, slot_ttl })
     }
 
-    #[cfg(feature = "persist")]
     pub(crate) fn reopen(&mut self) -> Result<(), String> {
         self.home.reopen(&mut self.engine)?;
         let resource = |name| self.engine.resource(name).map_err(|error| error.to_string());

@@ -21,7 +21,6 @@ use crate::{costs, windows};
 pub(crate) struct Spending {
     clock: ManualClock,
     engine: Engine,
-    #[cfg_attr(not(feature = "persist"), allow(dead_code, reason = "nobody comes back"))]
     home: Home,
     micros: Resource,
     groups: Vec<Group>,
@@ -62,7 +61,6 @@ impl Spending {
         Ok(Self { clock, engine, home, micros, groups, latest_micros })
     }
 
-    #[cfg(feature = "persist")]
     pub(crate) fn reopen(&mut self) -> Result<(), String> {
         self.home.reopen(&mut self.engine)?;
         self.micros = self.engine.resource("micros").map_err(|error| error.to_string())?;

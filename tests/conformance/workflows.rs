@@ -11,13 +11,12 @@ use serde_json::{Value, json};
 
 use crate::accounts::Unbuilt;
 use crate::args::{self, Amount};
-use crate::home::{Home, Keeping};
+use crate::home::{self, Home, Keeping};
 use crate::{costs, windows};
 
 /// The workflows of a case, with handles on all that were begun.
 pub(crate) struct Workflows {
     engine: Engine,
-    #[cfg_attr(not(feature = "persist"), allow(dead_code, reason = "nobody comes back"))]
     home: Home,
     scope: Scope,
     max_steps: Cap,
@@ -55,16 +54,15 @@ impl Workflows {
     }
 
     /// Active workflows are found by their ids. A handle on one that has ended is all there is of it.
-    #[cfg(feature = "persist")]
     pub(crate) fn reopen(&mut self) -> Result<(), String> {
         self.home.reopen(&mut self.engine)?;
         self.scope = self.engine.scope(["agent:starter"]).map_err(|error| error.to_string())?;
         let begun = std::mem::take(&mut *self.begun());
         for (id, workflow) in begun {
-            let workflow = match self.engine.resume_workflow(&id) {
-                Ok(resumed) => resumed,
-                Err(_) if workflow.has_ended() => workflow,
-                Err(error) => return Err(error.to_string()),
+            let workflow = match home::resume_workflow(&self.engine, &id) {
+                Some(resumed) => resumed,
+                None if workflow.has_ended() => workflow,
+                None => return Err(format!("the workflow {id} is not there any more")),
             };
             self.begun().insert(id, workflow);
         }

@@ -46,7 +46,6 @@ const SETUP: [&str; 18] = [
 ];
 
 /// The operations that ask no engine that a case's world owns.
-#[cfg(feature = "persist")]
 pub(crate) const WITHOUT_ENGINE: [&str; 14] = [
     "accumulate",
     "billable_call",
@@ -119,7 +118,6 @@ impl World {
     }
 
     /// Closes every engine, and opens it again.
-    #[cfg(feature = "persist")]
     pub(crate) fn reopen(&mut self) -> Result<(), String> {
         self.accounts.iter_mut().try_for_each(Accounts::reopen)?;
         self.agents.reopen()?;

@@ -77,6 +77,7 @@ pub(super) enum Handle {
     Owned(Reservation),
     Detached(DetachedHold),
     /// Its engine is closed.
+    #[cfg_attr(not(feature = "persist"), allow(dead_code, reason = "none is closed"))]
     Gone,
 }
 
@@ -128,6 +129,7 @@ pub(super) struct Run {
     pub(super) head: Raw,
     pub(super) engine: Engine,
     /// After the engine, which has its lock.
+    #[cfg_attr(not(feature = "persist"), allow(dead_code, reason = "nobody comes back"))]
     pub(super) home: Home,
     pub(super) model: Model,
     pub(super) resources: [Resource; RESOURCES.len()],

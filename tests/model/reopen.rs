@@ -165,7 +165,7 @@ mod on_disk {
                         self.detach(index, left)?;
                     }
                     (Some(_), true) => {
-                        self.model.dispatched(self.held[index].id).map_err(|error| format!("{error:?}"))?
+                        self.model.dispatched(self.held[index].id).map_err(|error| format!("{error:?}"))?;
                     }
                     (Some(_), false) => {}
                 }
