@@ -2,6 +2,9 @@
 //!
 //! The cases are those of the folder that `ENCUMBER_CASES` names, or of `tests/cases`. The runner knows operations and fields, never a
 //! case. It prints a line for each case that fails, then what was skipped and why, then the counts by area and in all.
+//!
+//! With the feature `persist` the cases run once more, on engines that are kept in directories, closed and opened again between the steps
+//! of a case. Calls that a step makes at once, and schedules, are not split.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,6 +32,8 @@ mod expressions;
 mod features;
 #[path = "conformance/guards.rs"]
 mod guards;
+#[path = "conformance/home.rs"]
+mod home;
 #[path = "conformance/interleave.rs"]
 mod interleave;
 #[path = "conformance/leases.rs"]
@@ -52,6 +57,7 @@ mod workflows;
 #[path = "conformance/world.rs"]
 mod world;
 
+use home::Keeping;
 use world::World;
 
 /// Capabilities that are out of place in this engine, each with the reason. Every area runs.
@@ -79,7 +85,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     for (area, case) in &cases {
-        tally.count(area, case);
+        tally.count(area, case, Keeping::InMemory);
     }
     for (reason, count) in &tally.skipped {
         println!("skipped {count}: {reason}");
@@ -89,7 +95,25 @@ fn main() -> ExitCode {
     }
     let all = tally.all();
     println!("{all}");
-    if all.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let failed = all.failed + reopened(&cases);
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs the cases with their engines closed and opened again between steps. How many failed.
+fn reopened(cases: &[(String, Value)]) -> usize {
+    if !cfg!(feature = "persist") {
+        return 0;
+    }
+    let mut tally = Tally::default();
+    for (area, case) in cases {
+        tally.count(area, case, Keeping::OnDisk);
+    }
+    for (reason, count) in &tally.skipped {
+        println!("reopened between steps: skipped {count}: {reason}");
+    }
+    let all = tally.all();
+    println!("reopened between steps: {all}; engines opened again {} times", home::reopened());
+    all.failed
 }
 
 /// Every case of every file, with its area, in the order of the files' names. A file that cannot be read fails, and the others run.
@@ -145,21 +169,22 @@ impl fmt::Display for Counts {
 }
 
 impl Tally {
-    fn count(&mut self, area: &str, case: &Value) {
+    fn count(&mut self, area: &str, case: &Value, keeping: Keeping) {
         let counts = self.by_area.entry(area.to_owned()).or_default();
-        if let Some(reason) = skipped(case) {
+        if let Some(reason) = skipped(case).or_else(|| unsplit(case, keeping)) {
             counts.skipped += 1;
             *self.skipped.entry(reason).or_default() += 1;
             return;
         }
-        let result = catch_unwind(AssertUnwindSafe(|| run_case(case)));
+        let result = catch_unwind(AssertUnwindSafe(|| run_case(case, keeping)));
         let result = result.unwrap_or_else(|panic| Err(format!("panicked: {}", panic_text(&*panic))));
         match result {
             Ok(()) => counts.passed += 1,
             Err(fault) => {
                 counts.failed += 1;
                 let text = |field: &str| case[field].as_str().unwrap_or("?").to_owned();
-                println!("FAIL {area} {} {}: {fault}", text("id"), text("title"));
+                let how = if keeping == Keeping::InMemory { "" } else { "reopened between steps: " };
+                println!("{how}FAIL {area} {} {}: {fault}", text("id"), text("title"));
             }
         }
     }
@@ -184,17 +209,33 @@ fn skipped(case: &Value) -> Option<String> {
     lacking.map(|(name, why)| format!("requires {name}: {why}"))
 }
 
+/// Why a case is not run with its engines opened again between steps.
+fn unsplit(case: &Value, keeping: Keeping) -> Option<String> {
+    let steps = case["steps"].as_array().map_or(&[][..], Vec::as_slice);
+    let asks_an_engine = |step: &&Value| step["op"].as_str().is_none_or(|op| !world::WITHOUT_ENGINE.contains(&op));
+    let reason = match steps.iter().filter(asks_an_engine).count() {
+        _ if keeping == Keeping::InMemory => return None,
+        0 => "none of its steps asks an engine that lasts longer than the step",
+        1 if steps.len() == 1 => "it has one step: there is nothing in between",
+        _ => return None,
+    };
+    Some(reason.to_owned())
+}
+
 /// Runs the steps of a case; an error says which of them went otherwise than expected.
-fn run_case(case: &Value) -> Result<(), String> {
+fn run_case(case: &Value, keeping: Keeping) -> Result<(), String> {
     let (Some(steps), Some(expectations)) = (case["steps"].as_array(), case["expect"].as_array()) else {
         return Err("the case has no steps or no expectations".to_owned());
     };
     if steps.is_empty() || steps.len() != expectations.len() {
         return Err(format!("{} steps and {} expectations", steps.len(), expectations.len()));
     }
-    let world = World::new(case)?;
+    let mut world = World::new(case, keeping)?;
     for (number, (step, expected)) in steps.iter().zip(expectations).enumerate() {
         let fault = |what: String| format!("step {}: {what}", number + 1);
+        if keeping == Keeping::OnDisk && number > 0 {
+            world.reopen().map_err(|error| fault(format!("before it: {error}")))?;
+        }
         let got = world.step(step, expected).map_err(fault)?;
         if let Some(mismatch) = matching::mismatch(expected, &got) {
             return Err(fault(format!("expected {expected} got {got} ({mismatch})")));

@@ -7,8 +7,8 @@ mod durable_rig;
 use std::time::Duration;
 
 use encumber::{
-    Cap, ChargeError, Component, Engine, LostGuards, OpenError, Persist, ReserveError, Reset, Subject, Timestamp,
-    WorkflowSpec,
+    Cap, ChargeError, Component, Enforcement, Engine, Events, Limit, LostGuards, OpenError, Persist, Policy,
+    PolicyBuilder, ReserveError, Reset, Subject, Timestamp, Unit, WorkflowSpec,
 };
 
 use durable_rig::{Dir, START, builder, clock, open, usage, used};
@@ -133,8 +133,7 @@ fn holds_under_ids_survive_and_can_be_settled() {
     for id in ["req-2", "req-3"] {
         assert_eq!(again.reserve_with_id(id, ttl, tokens.of(64)).unwrap_err(), ReserveError::Settled);
     }
-    let held = again.usage().unwrap()[0].held;
-    assert_eq!(held, 640);
+    assert_eq!(again.usage().unwrap()[0].held, 640);
     let hold = killed.resume(&"req-1".parse().unwrap()).unwrap();
     let before = again.usage().unwrap()[0].charged();
     let receipt = hold.commit(tokens.of(40)).unwrap();
@@ -176,18 +175,18 @@ fn lost_guards_are_charged_or_as_the_host_chose() {
         let again = builder(&clock).persist(persist(&killed)).build().unwrap();
         let report = again.recovery().unwrap();
         assert_eq!((report.holds.len(), report.holds[0].charged), (1, charged), "{guards:?} {dispatch}");
-        let (_, used, held) = usage(&again, "user:7").swap_remove(0);
+        let (_, used, open) = usage(&again, "user:7").swap_remove(0);
         let expected = match charged {
             Some(true) => (640, 0),
             Some(false) => (0, 0),
             None => (0, 640),
         };
-        assert_eq!((used, held), expected, "{guards:?} {dispatch}");
+        assert_eq!((used, open), expected, "{guards:?} {dispatch}");
         again.close().unwrap();
         let third = builder(&clock).persist(persist(&killed)).build().unwrap();
-        let open = third.recovery().unwrap().holds.len();
+        let left = third.recovery().unwrap().holds.len();
         assert_eq!(
-            (usage(&third, "user:7").swap_remove(0).1, open),
+            (usage(&third, "user:7").swap_remove(0).1, left),
             (expected.0, usize::from(charged.is_none())),
             "once"
         );
@@ -269,8 +268,7 @@ fn slots_workflows_and_grants_survive() {
     let resumed = killed.resume_workflow("wf-1").unwrap();
     assert_eq!(resumed.usage()[2].held, 600);
     assert!(resumed.scope().try_charge(tokens.of(401)).is_err());
-    let held = killed.resume(hold.id()).unwrap();
-    held.commit(tokens.of(100)).unwrap();
+    killed.resume(hold.id()).unwrap().commit(tokens.of(100)).unwrap();
     resumed.scope().try_charge(tokens.of(401)).unwrap();
     assert_eq!(resumed.tool_calls("search").unwrap().taken(), 1);
     assert_eq!(resumed.step().unwrap().taken(), 3);
@@ -375,4 +373,149 @@ fn ids_that_the_engine_gives_are_new_after_a_restart() {
     }
     let engine = open(&dir, &clock);
     assert_eq!(engine.recovery().unwrap().holds.len(), 5, "{ids:?}");
+}
+
+#[test]
+fn what_has_left_a_rolling_window_meanwhile_counts_no_more() {
+    let (dir, clock) = (Dir::new(), clock());
+    let engine = open(&dir, &clock);
+    let tokens = engine.resource("tokens").unwrap();
+    engine.scope(["agent:a"]).unwrap().try_charge(tokens.of(77)).unwrap();
+    engine.close().unwrap();
+    clock.advance(Duration::from_secs(2 * 3_600));
+    let again = open(&dir, &clock);
+    assert_eq!(used(&again, "agent:a", "rolling"), 0);
+    let scope = again.scope(["agent:a"]).unwrap();
+    scope.try_charge(again.resource("tokens").unwrap().of(5)).unwrap();
+    assert_eq!(used(&again, "agent:a", "rolling"), 5);
+}
+
+#[test]
+fn a_window_that_began_with_a_hold_that_was_given_back_has_begun() {
+    let (dir, clock) = (Dir::new(), clock());
+    let engine = open(&dir, &clock);
+    let tokens = engine.resource("tokens").unwrap();
+    let session = |engine: &Engine| {
+        let usage = engine.scope(["agent:a"]).unwrap().usage().unwrap();
+        usage.into_iter().find(|budget| &*budget.limit == "session").and_then(|budget| budget.bounds)
+    };
+    engine.scope(["agent:a"]).unwrap().reserve(tokens.of(77)).unwrap().release().unwrap();
+    let before = session(&engine);
+    assert!(before.is_some());
+    engine.close().unwrap();
+    assert_eq!(session(&open(&dir, &clock)), before);
+}
+
+#[test]
+fn a_window_that_ends_after_a_restart_is_remembered() {
+    let (dir, clock) = (Dir::new(), clock());
+    let yesterday = clock.now();
+    let engine = open(&dir, &clock);
+    let tokens = engine.resource("tokens").unwrap();
+    let scope = engine.scope(["user:7"]).unwrap();
+    scope.try_charge(tokens.of(500)).unwrap();
+    let id = scope.reserve(tokens.of(640)).unwrap().detach(Duration::from_secs(9 * 3_600)).unwrap().id().clone();
+    engine.close().unwrap();
+    clock.advance(Duration::from_secs(4 * 3_600));
+    let again = open(&dir, &clock);
+    let (scope, tokens) = (again.scope(["user:7"]).unwrap(), again.resource("tokens").unwrap());
+    scope.try_charge(tokens.of(1)).unwrap();
+    let day = || scope.usage_at(yesterday).unwrap().swap_remove(0).map(|budget| budget.charged());
+    assert_eq!(day(), Some(1_140));
+    let receipt = again.resume(&id).unwrap().commit(tokens.of(100)).unwrap();
+    assert!(receipt.is_late());
+    assert_eq!(day(), Some(600));
+}
+
+#[test]
+fn a_hold_that_was_settled_before_it_got_an_id_stays_settled() {
+    for committed in [true, false] {
+        let (dir, clock) = (Dir::new(), clock());
+        let engine = open(&dir, &clock);
+        let tokens = engine.resource("tokens").unwrap();
+        let hold = engine.scope(["user:7"]).unwrap().reserve(tokens.of(640)).unwrap();
+        if committed {
+            hold.commit(tokens.of(100)).unwrap();
+        } else {
+            hold.release().unwrap();
+        }
+        let id = hold.detach(Duration::from_secs(60)).unwrap().id().clone();
+        for dir in [dir.killed(), {
+            engine.close().unwrap();
+            dir
+        }] {
+            let again = open(&dir, &clock);
+            assert_eq!(again.recovery().unwrap().holds, [], "committed: {committed}");
+            let (hold, tokens) = (again.resume(&id).unwrap(), again.resource("tokens").unwrap());
+            assert!(!hold.is_open());
+            assert_eq!(hold.commit(tokens.of(100)).is_ok(), committed);
+            assert!(hold.release().is_err());
+        }
+    }
+}
+
+/// The same calls on an engine in memory, and on one that is closed and opened again between them: each tells the same.
+#[test]
+fn what_a_listener_is_told_is_the_same_with_restarts_between() {
+    const SEED: u64 = 20_260_204;
+    let limits = || {
+        ["day", "lifetime", "rolling 1h", "5h from first use", "hour"].into_iter().enumerate().map(|(index, window)| {
+            let limit = Limit::new(&format!("limit-{index}"), "user", "tokens", window.parse().unwrap(), Cap::Max(100));
+            let enforcement = if index % 2 == 0 { Enforcement::Soft } else { Enforcement::Shadow };
+            limit.warn_percent([50, 80]).enforcement(enforcement)
+        })
+    };
+    let policy = || limits().fold(Policy::builder().resource("tokens", Unit::Count), PolicyBuilder::limit).build();
+    let (clock, dir) = (clock(), Dir::new());
+    let (told, told_again) = (Events::bounded(1_000), Events::bounded(1_000));
+    let builder = |events: &Events| Engine::builder(policy().unwrap()).clock(&clock).events(events);
+    let open = || builder(&told_again).persist(Persist::journal(dir.path()).os()).build().unwrap();
+    let names = |events: &Events| -> Vec<String> {
+        let kinds = events.drain().filter(|event| event.name() != "recovered");
+        kinds.map(|event| format!("{:?}", event.kind)).collect()
+    };
+    let (engine, mut random, mut count) = (builder(&told).build(), SEED, 0);
+    for step in 0..120 {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let (what, amount) = (random >> 33 & 7, random >> 40 & 31);
+        let again = open();
+        for engine in [&engine, &again] {
+            let (scope, tokens) = (engine.scope(["user:7"]).unwrap(), engine.resource("tokens").unwrap());
+            match what {
+                0..3 => drop(scope.try_charge(tokens.of(amount)).unwrap()),
+                3 => drop(scope.record(tokens.of(amount)).unwrap()),
+                4 => scope.reserve(tokens.of(amount)).unwrap().release().unwrap(),
+                5 => drop(scope.reserve(tokens.of(amount)).unwrap().commit(tokens.of(amount / 2)).unwrap()),
+                _ => {}
+            }
+        }
+        if what > 5 {
+            clock.advance(Duration::from_secs(amount * 120));
+        }
+        again.close().unwrap();
+        let expected = names(&told);
+        count += expected.len();
+        assert_eq!(names(&told_again), expected, "step {step} of seed {SEED}");
+    }
+    assert!(count > 40, "{count}");
+}
+
+#[test]
+fn an_id_whose_hold_gave_a_part_away_is_still_of_what_was_asked() {
+    let (dir, clock) = (Dir::new(), clock());
+    let engine = open(&dir, &clock);
+    let (tokens, ttl) = (engine.resource("tokens").unwrap(), Duration::from_secs(60));
+    let reserve =
+        |engine: &Engine| engine.scope(["user:7"]).unwrap().reserve_with_id("req", ttl, tokens_of(engine, 640));
+    let hold = reserve(&engine).unwrap().attach();
+    hold.split(tokens.of(100)).unwrap().release().unwrap();
+    let _id = hold.detach(ttl).unwrap();
+    assert!(reserve(&engine).unwrap().is_replayed());
+    engine.close().unwrap();
+    let again = open(&dir, &clock);
+    assert!(reserve(&again).unwrap().is_replayed());
+}
+
+fn tokens_of(engine: &Engine, amount: u64) -> encumber::Cost {
+    engine.resource("tokens").unwrap().of(amount)
 }

@@ -8,6 +8,7 @@
 mod harness;
 
 use harness::drive;
+use harness::reopen::Reopening;
 use harness::script::{Raw, STEP_BYTES};
 use libfuzzer_sys::fuzz_target;
 
@@ -19,7 +20,7 @@ fuzz_target!(|bytes: &[u8]| {
     });
     let head = raws.next().unwrap_or_default();
     let steps: Vec<Raw> = raws.collect();
-    if let Err(fault) = drive::run(head, &steps) {
+    if let Err(fault) = drive::run(head, &steps, Reopening::Never) {
         panic!("{}\n{}", fault.difference, fault.log);
     }
 });

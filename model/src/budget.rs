@@ -45,6 +45,18 @@ impl Budget {
         }
     }
 
+    /// A budget that is unused in an engine that was opened at `at`.
+    pub(crate) fn reopened_at(window: Window, at: i64) -> Self {
+        let mut budget = Self::new(window);
+        budget.reopened(at);
+        budget
+    }
+
+    /// The engine was closed, and opened again at `at`: where the clock had jumped is not known any more, nor windows that have ended for long.
+    pub(crate) fn reopened(&mut self, at: i64) {
+        either!(self, budget => budget.reopened(at));
+    }
+
     /// The number of the window that an operation at `at` belongs to.
     pub(crate) fn effective(&self, at: i64) -> i64 {
         either!(self, budget => budget.effective(at))
@@ -121,7 +133,8 @@ impl Budget {
     pub(crate) fn may_be_forgotten(&self, instant: i64) -> bool {
         match self {
             Self::Numbered(budget) => {
-                budget.number_at(instant).is_none_or(|index| budget.has_ended_before_another(index))
+                let is_forgotten = |index| index < budget.known_from || budget.has_ended_before_another(index);
+                budget.number_at(instant).is_none_or(is_forgotten)
             }
             Self::Rolling(_) => true,
         }
@@ -132,10 +145,17 @@ impl Budget {
     pub(crate) fn is_unsure(&self, index: i64) -> bool {
         match self {
             Self::Numbered(budget) => {
-                budget.has_ended_before_another(index) || budget.count(index).charged == budget.top()
+                index < budget.known_from
+                    || budget.has_ended_before_another(index)
+                    || budget.count(index).charged == budget.top()
             }
             Self::Rolling(_) => false,
         }
+    }
+
+    /// Whether a window that follows the clock has ended by `at`.
+    pub(crate) fn has_ended_by(&self, index: i64, at: i64) -> bool {
+        matches!(self, Self::Numbered(budget) if budget.first_use().is_none() && budget.window.index(at) > index)
     }
 
     /// Whether two windows were counted under one number, or will be by a call at `at`, or the window of `at` was given up.
@@ -182,6 +202,8 @@ pub(crate) struct Numbered {
     /// Numbers that were counted under before a window was renumbered below them.
     given_up: BTreeSet<i64>,
     repeats: bool,
+    /// What windows before this one have charged may have been forgotten by a reopening.
+    known_from: i64,
 }
 
 impl Numbered {
@@ -195,6 +217,27 @@ impl Numbered {
             landed: i64::MIN,
             given_up: BTreeSet::new(),
             repeats: false,
+            known_from: i64::MIN,
+        }
+    }
+
+    fn reopened(&mut self, at: i64) {
+        if let Some(length) = self.first_use() {
+            // As after others that may have been used in the slice of the epoch's grid that `at` is in.
+            let slice = at.div_euclid(length);
+            (self.left, self.landed) = ((slice + 1) * length, slice * length);
+            return;
+        }
+        let index = self.window.index(at);
+        (self.left, self.landed) = (index, index);
+        // Of a window that has ended and charged nothing, and of one before the last one, nothing is known.
+        let is_forgotten = |current| current < index - i64::from(self.count(current).charged > 0);
+        if self.current.is_none_or(is_forgotten) {
+            self.windows.insert(index, Count::default());
+            (self.current, self.known_from) = (Some(index), index);
+        } else if let Some(current) = self.current {
+            let ended = self.windows.range(..current).next_back().filter(|(_, count)| count.charged > 0);
+            self.known_from = self.known_from.max(ended.map_or(current, |(ended, _)| *ended));
         }
     }
 
@@ -223,8 +266,9 @@ impl Numbered {
                 None => (self.current, index, 1),
                 Some(length) => (self.begun.map(|begun| begun.saturating_add(length)), start, length),
             };
+            let is_after_others = before.is_none() && self.landed > i64::MIN;
             let before = before.unwrap_or(i64::MIN);
-            if landed > before.saturating_add(gap) {
+            if !is_after_others && landed > before.saturating_add(gap) {
                 (self.left, self.landed) = (self.left.max(before), self.landed.max(landed));
             }
             self.begun = Some(start);

@@ -182,6 +182,24 @@ impl Model {
         due.len()
     }
 
+    /// After a reopening: budgets that the policy in force does not name any more refuse and report nothing.
+    pub(crate) fn rebind_holds(&mut self) {
+        for receipt in &mut self.receipts {
+            receipt.at = i64::MIN;
+        }
+        let declared = self.declared();
+        for place in 0..self.holds.len() {
+            let in_force = self.bounds_in_force(&self.holds[place].scope);
+            for part in &mut self.holds[place].parts {
+                part.resources.clone_from(&declared);
+                for (bound, _) in &mut part.budgets {
+                    let found = in_force.iter().find(|found| found.key == bound.key).cloned();
+                    *bound = found.unwrap_or_else(|| Bound { max: None, warn: Vec::new(), ..bound.clone() });
+                }
+            }
+        }
+    }
+
     /// How many holds are kept under an id, open or remembered.
     pub fn kept(&self) -> usize {
         self.kept.len()
@@ -195,6 +213,14 @@ impl Model {
         let budgets = parts.iter().flat_map(|part| &part.budgets);
         let mut budgets = budgets.filter(|(bound, _)| bound.key.limit == limit && bound.key.subject == subject);
         budgets.any(|(bound, index)| self.budget(&bound.key).is_unsure(*index))
+    }
+
+    /// Whether a window that admitted the hold, or an extension of it, had ended when the engine was opened again. It may have told by then that
+    /// a later one runs, although nothing was charged in that.
+    pub fn had_ended(&self, hold: HoldId) -> bool {
+        let Some((at, found)) = self.reopened_at.zip(self.holds.get(hold.0 as usize)) else { return false };
+        let mut budgets = found.parts.iter().flat_map(|part| &part.budgets);
+        budgets.any(|(bound, index)| self.budget(&bound.key).has_ended_by(*index, at))
     }
 
     /// How many holds were charged more than they held when they expired: what a refusal said about waiting did not know of that.

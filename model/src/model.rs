@@ -30,6 +30,8 @@ pub struct Model {
     /// How many holds were charged more than they held when they expired.
     pub(crate) expired_above: u64,
     degraded: BTreeSet<Component>,
+    /// When the engine was opened again, if it was.
+    pub(crate) reopened_at: Option<i64>,
 }
 
 /// Amounts by resource.
@@ -78,6 +80,16 @@ impl Model {
             self.limits.insert(limit.id.clone(), (limit.resource.clone(), limit.window));
         }
         self.policy = policy;
+    }
+
+    /// The engine was closed, and opened again at `at` with the policy in force; `at` must not lie before an earlier call's instant.
+    ///
+    /// What an engine does not write down is forgotten: where clocks had jumped, what windows before the last one had charged. Holds that it
+    /// keeps go by the caps in force; receipts made before are not refunded.
+    pub fn reopened(&mut self, at: i64) {
+        self.reopened_at = Some(at);
+        self.budgets.values_mut().for_each(|budget| budget.reopened(at));
+        self.rebind_holds();
     }
 
     /// Whether every hard budget of the scope has something left.
@@ -217,7 +229,10 @@ impl Model {
     pub fn may_be_forgotten(&self, limit: &str, subject: &str, instant: i64) -> bool {
         match (self.known_budget(limit, subject), self.limits.get(limit)) {
             (Some(budget), _) => budget.may_be_forgotten(instant),
-            (None, Some((_, window))) => matches!(window, Window::Rolling { .. } | Window::FirstUse { .. }),
+            (None, Some((_, window))) => {
+                self.reopened_at.is_some_and(|at| Budget::reopened_at(*window, at).may_be_forgotten(instant))
+                    || matches!(window, Window::Rolling { .. } | Window::FirstUse { .. })
+            }
             (None, None) => false,
         }
     }
@@ -421,12 +436,22 @@ impl Model {
     pub(crate) fn budget(&self, key: &Key) -> std::borrow::Cow<'_, Budget> {
         match self.budgets.get(key) {
             Some(budget) => std::borrow::Cow::Borrowed(budget),
-            None => std::borrow::Cow::Owned(Budget::new(key.window)),
+            None => std::borrow::Cow::Owned(self.unused(key)),
         }
     }
 
     pub(crate) fn budget_mut(&mut self, key: &Key) -> &mut Budget {
-        self.budgets.entry(key.clone()).or_insert_with(|| Budget::new(key.window))
+        let unused = self.unused(key);
+        self.budgets.entry(key.clone()).or_insert(unused)
+    }
+
+    fn unused(&self, key: &Key) -> Budget {
+        self.reopened_at.map_or_else(|| Budget::new(key.window), |at| Budget::reopened_at(key.window, at))
+    }
+
+    /// The bounds of the policy in force for a scope.
+    pub(crate) fn bounds_in_force(&self, scope: &BTreeSet<String>) -> Vec<Bound> {
+        self.policy.budgets(scope)
     }
 }
 

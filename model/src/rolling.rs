@@ -43,6 +43,17 @@ impl Rolling {
         }
     }
 
+    /// The engine was opened again at `at`: up to there everything may have been granted.
+    pub(crate) fn reopened(&mut self, at: i64) {
+        let latest = self.latest.map_or(i64::MIN, |latest| latest).max(self.number(at));
+        self.enter(latest);
+        (self.left, self.landed) = (latest, latest);
+        // Written as one amount, which may be more than a part can tell.
+        for slot in self.slots.values_mut().filter(|slot| slot.used + slot.held >= self.top) {
+            *slot = Slot { used: self.top, held: 0 };
+        }
+    }
+
     /// The number that an operation at `at` counts in: they never go back.
     pub(crate) fn effective(&self, at: i64) -> i64 {
         let own = self.number(at) + self.skew;

@@ -64,6 +64,8 @@ pub(crate) struct HoldEntry {
     pub(crate) guarded: bool,
     pub(crate) dispatched: bool,
     pub(crate) observed: Amounts,
+    /// What was split off its first part: with what that holds it is what was asked for.
+    pub(crate) given: Amounts,
     pub(crate) parts: Vec<PartEntry>,
     pub(crate) settled: Option<SettledEntry>,
 }
@@ -299,6 +301,7 @@ impl Encoder {
         let flags = [hold.remember, hold.guarded, hold.dispatched];
         self.byte(flags.iter().enumerate().fold(0, |bits, (index, flag)| bits | u8::from(*flag) << index));
         self.amounts(&hold.observed);
+        self.amounts(&hold.given);
         self.list(&hold.parts, |this, PartEntry { subjects, workflows, seats, cost }| {
             this.named(subjects);
             this.list(workflows, |this, id| this.text(id));
@@ -506,7 +509,7 @@ impl Decoder<'_> {
             return Err(self.malformed("a hold of an unknown kind"));
         }
         let [remember, guarded, dispatched] = [0, 1, 2].map(|bit| flags >> bit & 1 == 1);
-        let observed = self.amounts()?;
+        let (observed, given) = (self.amounts()?, self.amounts()?);
         let parts = self.list(|this| {
             Ok(PartEntry {
                 subjects: this.named()?,
@@ -527,7 +530,7 @@ impl Decoder<'_> {
             }
             Ok(SettledEntry { at, resets, charged, expired: flags & 1 != 0, late: flags & 2 != 0 })
         })?;
-        Ok(HoldEntry { stamp, id, due, remember, guarded, dispatched, observed, parts, settled })
+        Ok(HoldEntry { stamp, id, due, remember, guarded, dispatched, observed, given, parts, settled })
     }
 
     fn workflow(&mut self) -> Result<WorkflowEntry, Malformed> {

@@ -19,6 +19,8 @@ pub(crate) struct HoldImage {
     pub(crate) guarded: bool,
     pub(crate) dispatched: bool,
     pub(crate) observed: Cost,
+    /// What was split off the first part.
+    pub(crate) given: Cost,
     pub(crate) parts: Vec<HoldPart>,
     pub(crate) settled: Option<SettledImage>,
 }
@@ -86,6 +88,7 @@ impl Core {
             guarded: image.guarded,
             dispatched: image.dispatched,
             observed: amounts(names, &image.observed),
+            given: amounts(names, &image.given),
             parts: image.parts.iter().map(|part| part_entry(names, part)).collect(),
             settled,
         })))

@@ -398,6 +398,7 @@ impl Restoring<'_> {
             guarded: false,
             dispatched: entry.dispatched || may_be_out,
             observed: self.cost(&entry.observed),
+            given: self.cost(&entry.given),
             parts,
             settled,
         };

@@ -11,6 +11,7 @@
 //!
 //! A rolling budget is above its ceiling at all times: each operation writes all of it down.
 
+use super::cold::Cold;
 use super::word::State;
 use super::{Course as Follows, Meter, NO_WORD, change};
 use crate::sync::{AtomicU64, Ordering};
@@ -49,7 +50,14 @@ pub(crate) enum Course {
 impl Image {
     /// Whether there is nothing to remember.
     pub(crate) fn is_nothing(&self) -> bool {
-        self.charged == 0 && self.ended.is_none() && self.reset.is_none() && self.told == 0
+        let is_as_new = match self.course {
+            Course::Clock => true,
+            // It has begun, though what began it was given back.
+            Course::Use { began } => began == 0,
+            // Holds go by its own numbers, also those of nothing.
+            Course::Rolling { skew, .. } => skew == 0,
+        };
+        self.charged == 0 && self.ended.is_none() && self.reset.is_none() && self.told == 0 && is_as_new
     }
 }
 
@@ -121,7 +129,7 @@ impl Meter {
                 (ended, (last > 0).then_some((last, forgiven)))
             }
         };
-        let told = if self.has_several_words() { 0 } else { self.announced_in(window) };
+        let told = self.announced_in(self.told_in(window));
         Image { window, charged, told, ended, reset, course }
     }
 
@@ -210,7 +218,14 @@ impl Meter {
         if self.ceiling.load(Ordering::Acquire) != UNWATCHED {
             self.set_ceiling(image);
         }
-        if told > 0 && !self.has_several_words() {
+        // Made in a later window, the words beside it would take no note of what comes late for this one.
+        if matches!(self.course(), Follows::Clock) && layout.unpack(self.mould.unused, window).window != window {
+            let Cold { held, ended, returned, announced: [even, odd], forgiven, .. } = self.cold();
+            for word in [held, ended, returned, even, odd, forgiven] {
+                word.store(at(window, 0), Ordering::Release);
+            }
+        }
+        if told > 0 {
             self.announce(window, told);
         }
         if let Some((window, amount)) = ended {

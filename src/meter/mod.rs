@@ -563,9 +563,7 @@ impl Meter {
     /// Notes that `milestones` of `window` are told, and returns those of them that nobody had told: of all who reach a milestone one is told
     /// to tell it. Two windows are remembered; one before them has nothing to tell any more.
     pub(crate) fn announce(&self, window: i64, milestones: u64) -> u64 {
-        // A rolling window has no end: what it came to is told once in each span of its length.
-        let window =
-            if self.has_several_words() { Rolling::<{ rolling::SLOTS_DEFAULT }>::turn(window) } else { window };
+        let window = self.told_in(window);
         let word = &self.cold().announced[window.rem_euclid(2) as usize];
         let told = transition(word, self.layout(), window, |state| match state.window.cmp(&window) {
             std::cmp::Ordering::Less => Ok(State { window, amount: milestones }),
@@ -577,6 +575,12 @@ impl Meter {
             Ok(_) => milestones,
             Err(()) => 0,
         }
+    }
+
+    /// The number under which is noted what is told of a window. A rolling window has no end: what it came to is told once in each span of its
+    /// length.
+    fn told_in(&self, window: i64) -> i64 {
+        if self.has_several_words() { Rolling::<{ rolling::SLOTS_DEFAULT }>::turn(window) } else { window }
     }
 
     /// The number that window `window` has now: that of a hold which was made ahead of time may have been renumbered since.

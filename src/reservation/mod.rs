@@ -249,6 +249,8 @@ pub(crate) fn keep_under(
     keep: Keep,
 ) -> Result<Arc<Hold>, ChargeError> {
     hold.keep_under(claim.id.clone());
+    #[cfg(feature = "persist")]
+    hold.note_settled_before(at);
     let hold = Arc::new(hold);
     claim.keep(Arc::clone(&hold), at.saturating_add(ttl), keep);
     if !hold.is_open() {

@@ -12,6 +12,7 @@ use encumber::{
 use serde_json::{Map, Value, json};
 
 use crate::args::{self, Amount};
+use crate::home::{Home, Keeping};
 use crate::{costs, windows};
 
 #[path = "paid_resets.rs"]
@@ -25,6 +26,7 @@ pub(crate) const FOR_EVER: Duration = Duration::from_secs(1_000 * 366 * 86_400);
 /// The accounts of a case in one engine.
 pub(crate) struct Accounts {
     engine: Engine,
+    home: Home,
     units: Resource,
     exact: bool,
     zero_is_unlimited: bool,
@@ -72,7 +74,7 @@ impl From<String> for Unbuilt {
 }
 
 impl Accounts {
-    pub(crate) fn new(setup: &Value, clock: Clock, exact: bool) -> Result<Self, Unbuilt> {
+    pub(crate) fn new(setup: &Value, clock: Clock, exact: bool, keeping: Keeping) -> Result<Self, Unbuilt> {
         let zero_is_unlimited = setup["zero_means"] == "unlimited";
         let mut declared = Vec::new();
         for (index, (key, account)) in args::fields(setup, "accounts")?.into_iter().enumerate() {
@@ -86,8 +88,10 @@ impl Accounts {
         }
         let resets = Resets::read(setup)?;
         let policy = policy(&declared, &resets, exact)?;
-        let engine = Engine::builder(policy).clock(clock).remember_settled(FOR_EVER);
-        let engine = engine.failure_policy(failure_policy(setup)?).build();
+        let failure_policy = failure_policy(setup)?;
+        let (engine, home) = Home::engine(keeping, policy, move |engine| {
+            engine.clock(clock.clone()).remember_settled(FOR_EVER).failure_policy(failure_policy)
+        })?;
         let units = engine.resource("units").map_err(|error| error.to_string())?;
         let hold_ttl = match &setup["hold_ttl_s"] {
             Value::Null => FOR_EVER,
@@ -95,6 +99,7 @@ impl Accounts {
         };
         Ok(Self {
             engine,
+            home,
             units,
             exact,
             zero_is_unlimited,
@@ -106,6 +111,22 @@ impl Accounts {
             keys_of: Mutex::default(),
             told: Mutex::default(),
         })
+    }
+
+    /// A receipt is of the engine that gave it. The one after it gives another for the same charge: that is what has been told from then on.
+    pub(crate) fn reopen(&mut self) -> Result<(), String> {
+        lock(&self.scopes).clear();
+        let told: Vec<_> = lock(&self.told).drain().collect();
+        let told = told.into_iter().map(|(id, receipt)| (id, receipt.charged().amount(self.units).unwrap_or(0)));
+        let told: Vec<_> = told.collect();
+        self.home.reopen(&mut self.engine)?;
+        self.units = self.engine.resource("units").map_err(|error| error.to_string())?;
+        for (id, charged) in told {
+            let hold = self.hold(&id).ok_or_else(|| format!("the id {id} is forgotten"))?;
+            let receipt = hold.commit(self.units.of(charged)).map_err(|error| format!("of {id}: {error}"))?;
+            lock(&self.told).insert(id, receipt);
+        }
+        Ok(())
     }
 
     pub(crate) fn check(&self, step: &Value) -> Result<Value, String> {

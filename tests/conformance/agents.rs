@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::accounts::Unbuilt;
 use crate::args::{self, Amount};
+use crate::home::{Home, Keeping};
 
 /// The percentage at which an agent's budget warns when its setup does not say.
 const WARN_PERCENT: u8 = 80;
@@ -21,7 +22,9 @@ pub(crate) struct Agents(BTreeMap<String, Result<Agent, &'static str>>);
 struct Agent {
     clock: ManualClock,
     engine: Engine,
+    home: Home,
     tokens: Resource,
+    subject: Subject,
     /// Every call goes through a clone of this handle.
     scope: Scope,
     budget: Mutex<Budget>,
@@ -46,10 +49,10 @@ enum Warning {
 }
 
 impl Agents {
-    pub(crate) fn new(setup: &Value, clock: &ManualClock) -> Result<Self, String> {
+    pub(crate) fn new(setup: &Value, clock: &ManualClock, keeping: Keeping) -> Result<Self, String> {
         let mut agents = BTreeMap::new();
         for (id, agent) in args::fields(setup, "agents")? {
-            let agent = match Agent::new(id, agent, clock) {
+            let agent = match Agent::new(id, agent, clock, keeping) {
                 Ok(agent) => Ok(agent),
                 Err(Unbuilt::Wrong(error)) => Err(error),
                 Err(Unbuilt::Unread(fault)) => return Err(fault),
@@ -57,6 +60,10 @@ impl Agents {
             agents.insert(id.to_owned(), agent);
         }
         Ok(Self(agents))
+    }
+
+    pub(crate) fn reopen(&mut self) -> Result<(), String> {
+        self.0.values_mut().flatten().try_for_each(Agent::reopen)
     }
 
     pub(crate) fn consume(&self, step: &Value) -> Result<Value, String> {
@@ -111,14 +118,23 @@ impl Agents {
 }
 
 impl Agent {
-    fn new(id: &str, agent: &Value, clock: &ManualClock) -> Result<Self, Unbuilt> {
+    fn new(id: &str, agent: &Value, clock: &ManualClock, keeping: Keeping) -> Result<Self, Unbuilt> {
         let budget = Budget::read(agent)?;
-        let engine = Engine::builder(budget.policy()?).clock(Clock::manual(clock)).build();
+        let of_clock = clock.clone();
+        let (engine, home) =
+            Home::engine(keeping, budget.policy()?, move |engine| engine.clock(Clock::manual(&of_clock)))?;
         let text = |error: &dyn std::fmt::Display| error.to_string();
         let tokens = engine.resource("tokens").map_err(|error| text(&error))?;
         let subject = Subject::new("agent", id).map_err(|_| Unbuilt::Wrong("invalid_key"))?;
         let scope = engine.scope([&subject]).map_err(|error| text(&error))?;
-        Ok(Self { clock: clock.clone(), engine, tokens, scope, budget: Mutex::new(budget) })
+        Ok(Self { clock: clock.clone(), engine, home, tokens, subject, scope, budget: Mutex::new(budget) })
+    }
+
+    fn reopen(&mut self) -> Result<(), String> {
+        self.home.reopen(&mut self.engine)?;
+        self.tokens = self.engine.resource("tokens").map_err(|error| error.to_string())?;
+        self.scope = self.engine.scope([&self.subject]).map_err(|error| error.to_string())?;
+        Ok(())
     }
 
     fn ask(

@@ -5,12 +5,15 @@ use serde_json::{Value, json};
 
 use crate::accounts::Unbuilt;
 use crate::args;
+use crate::home::{Home, Keeping};
 
 /// The buckets of a case. What a bucket owes when the case begins leaves no room in it.
 pub(crate) struct Buckets {
+    engine: Engine,
     scope: Scope,
     allowance: Bucket,
     balance: Bucket,
+    home: Home,
 }
 
 struct Bucket {
@@ -20,7 +23,7 @@ struct Bucket {
 
 impl Buckets {
     /// `None` in a case that sets up no buckets.
-    pub(crate) fn new(setup: &Value) -> Result<Option<Self>, Unbuilt> {
+    pub(crate) fn new(setup: &Value, keeping: Keeping) -> Result<Option<Self>, Unbuilt> {
         let bucket = &setup["bucket"];
         if bucket.is_null() {
             return Ok(None);
@@ -40,12 +43,24 @@ impl Buckets {
             policy.resource(name, Unit::Count).limit(Limit::new(name, "user", name, Window::Lifetime, cap))
         });
         let policy = policy.build().map_err(|error| text(&error))?;
-        let engine = Engine::builder(policy).clock(&ManualClock::at(Timestamp::UNIX_EPOCH)).build();
+        let (engine, home) = Home::engine(keeping, policy, |engine| {
+            // They last for ever: no clock matters.
+            engine.clock(&ManualClock::at(Timestamp::UNIX_EPOCH))
+        })?;
         let scope = engine.scope(["user:owner"]).map_err(|error| text(&error))?;
         let [allowance, balance] = names.map(|(name, at_first)| {
             engine.resource(name).map(|resource| Bucket { resource, at_first }).map_err(|error| text(&error))
         });
-        Ok(Some(Self { scope, allowance: allowance?, balance: balance? }))
+        Ok(Some(Self { engine, scope, allowance: allowance?, balance: balance?, home }))
+    }
+
+    pub(crate) fn reopen(&mut self) -> Result<(), String> {
+        self.home.reopen(&mut self.engine)?;
+        self.scope = self.engine.scope(["user:owner"]).map_err(|error| error.to_string())?;
+        for (name, bucket) in [("allowance", &mut self.allowance), ("balance", &mut self.balance)] {
+            bucket.resource = self.engine.resource(name).map_err(|error| error.to_string())?;
+        }
+        Ok(())
     }
 
     /// Takes a cost that has been incurred: from the allowance while there is some, the rest from the balance, which may owe it.

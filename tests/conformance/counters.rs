@@ -8,10 +8,12 @@ use serde_json::{Value, json};
 
 use crate::accounts::Unbuilt;
 use crate::args::{self, Amount};
+use crate::home::{Home, Keeping};
 
 /// The counters of a case: a budget without a cap for each key.
 pub(crate) struct Counters {
     engine: Engine,
+    home: Home,
     requests: Resource,
     /// By key, how often the counter was reset. Part of the subject's id: a reset counter begins with its next request, as a new one does.
     resets: Mutex<HashMap<String, u64>>,
@@ -19,7 +21,7 @@ pub(crate) struct Counters {
 
 impl Counters {
     /// `None` in a case that sets up no counters.
-    pub(crate) fn new(setup: &Value, clock: Clock) -> Result<Option<Self>, Unbuilt> {
+    pub(crate) fn new(setup: &Value, clock: Clock, keeping: Keeping) -> Result<Option<Self>, Unbuilt> {
         let counter = &setup["counter"];
         if counter.is_null() {
             return Ok(None);
@@ -35,9 +37,16 @@ impl Counters {
             window,
             Cap::Unlimited,
         ));
-        let engine = Engine::builder(policy.build().map_err(|_| wrong())?).clock(clock).build();
+        let policy = policy.build().map_err(|_| wrong())?;
+        let (engine, home) = Home::engine(keeping, policy, move |engine| engine.clock(clock.clone()))?;
         let requests = engine.resource("requests").map_err(|error| error.to_string())?;
-        Ok(Some(Self { engine, requests, resets: Mutex::default() }))
+        Ok(Some(Self { engine, home, requests, resets: Mutex::default() }))
+    }
+
+    pub(crate) fn reopen(&mut self) -> Result<(), String> {
+        self.home.reopen(&mut self.engine)?;
+        self.requests = self.engine.resource("requests").map_err(|error| error.to_string())?;
+        Ok(())
     }
 
     /// Counts a request, and says which it is.

@@ -3,17 +3,19 @@
 use std::sync::{Mutex, PoisonError};
 
 use encumber::{
-    Cap, ChargeError, Clock, Cost, Enforcement, Engine, Limit, Policy, PolicyBuilder, Refusal, ReserveError, Resource,
-    Scope, SettleError, Source, Subject, Unit, Window,
+    Cap, ChargeError, Clock, Cost, Enforcement, Engine, EngineBuilder, Limit, Policy, PolicyBuilder, Refusal,
+    ReserveError, Resource, Scope, SettleError, Source, Subject, Unit, Window,
 };
 use serde_json::{Map, Value, json};
 
 use crate::accounts::{FOR_EVER, Unbuilt};
+use crate::home::{Home, Keeping};
 use crate::{args, costs, windows};
 
 /// The features of a case and who uses them.
 pub(crate) struct Features {
     engine: Engine,
+    home: Home,
     config: Mutex<Config>,
 }
 
@@ -31,10 +33,15 @@ struct Asked {
 }
 
 impl Features {
-    pub(crate) fn new(setup: &Value, clock: Clock) -> Result<Self, Unbuilt> {
+    pub(crate) fn new(setup: &Value, clock: Clock, keeping: Keeping) -> Result<Self, Unbuilt> {
         let config = Config::read(&setup["features"])?;
-        let engine = Engine::builder(config.policy()?).clock(clock).remember_settled(FOR_EVER).build();
-        Ok(Self { engine, config: Mutex::new(config) })
+        let set_up = move |engine: EngineBuilder| engine.clock(clock.clone()).remember_settled(FOR_EVER);
+        let (engine, home) = Home::engine(keeping, config.policy()?, set_up)?;
+        Ok(Self { engine, home, config: Mutex::new(config) })
+    }
+
+    pub(crate) fn reopen(&mut self) -> Result<(), String> {
+        self.home.reopen(&mut self.engine)
     }
 
     pub(crate) fn check(&self, step: &Value) -> Result<Value, String> {

@@ -9,10 +9,12 @@ use serde_json::{Value, json};
 
 use crate::accounts::Unbuilt;
 use crate::args::{self, Amount};
+use crate::home::{Home, Keeping};
 
 /// The slots and locks of a case.
 pub(crate) struct Leases {
     engine: Engine,
+    home: Home,
     slots: Resource,
     locks: Resource,
     /// How long a slot lasts without being renewed; `None` in a case that sets up no slots.
@@ -29,7 +31,7 @@ pub(crate) enum Lock {
 }
 
 impl Leases {
-    pub(crate) fn new(setup: &Value, clock: Clock) -> Result<Self, Unbuilt> {
+    pub(crate) fn new(setup: &Value, clock: Clock, keeping: Keeping) -> Result<Self, Unbuilt> {
         let slots = &setup["slots"];
         args::known_fields(slots, &["max", "ttl_s"])?;
         let wrong = Unbuilt::Wrong("invalid_config");
@@ -45,10 +47,18 @@ impl Leases {
             .resource("locks", Unit::Count)
             .limit(Limit::new("slots", "slotted", "slots", Window::Lifetime, max))
             .limit(Limit::new("locks", "locked", "locks", Window::Lifetime, Cap::Max(1)));
-        let engine = Engine::builder(policy.build().map_err(|_| wrong)?).clock(clock).build();
+        let policy = policy.build().map_err(|_| wrong)?;
+        let (engine, home) = Home::engine(keeping, policy, move |engine| engine.clock(clock.clone()))?;
         let resource = |name| engine.resource(name).map_err(|error| error.to_string());
         let (slots, locks) = (resource("slots")?, resource("locks")?);
-        Ok(Self { engine, slots, locks, slot_ttl })
+        Ok(Self { engine, home, slots, locks, slot_ttl })
+    }
+
+    pub(crate) fn reopen(&mut self) -> Result<(), String> {
+        self.home.reopen(&mut self.engine)?;
+        let resource = |name| self.engine.resource(name).map_err(|error| error.to_string());
+        (self.slots, self.locks) = (resource("slots")?, resource("locks")?);
+        Ok(())
     }
 
     pub(crate) fn set_degraded(&self, component: Component, degraded: bool) {

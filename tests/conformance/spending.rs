@@ -14,12 +14,14 @@ use serde_json::{Value, json};
 
 use crate::accounts::Unbuilt;
 use crate::args::{self, Amount};
+use crate::home::{Home, Keeping};
 use crate::{costs, windows};
 
 /// The users of a case and what limits them.
 pub(crate) struct Spending {
     clock: ManualClock,
     engine: Engine,
+    home: Home,
     micros: Resource,
     groups: Vec<Group>,
     /// The latest instant of a step, in microseconds: an earlier one asks about the past.
@@ -41,7 +43,7 @@ struct InForce {
 }
 
 impl Spending {
-    pub(crate) fn new(hierarchy: &Value, clock: ManualClock) -> Result<Self, Unbuilt> {
+    pub(crate) fn new(hierarchy: &Value, clock: ManualClock, keeping: Keeping) -> Result<Self, Unbuilt> {
         args::known_fields(hierarchy, &["config", "users"])?;
         let config = &hierarchy["config"];
         args::known_fields(config, &["enabled", "default", "period"])?;
@@ -52,10 +54,17 @@ impl Spending {
         // Usage without a price is accepted, counts as no money, and says so.
         let policy = policy.rates(Rates::new(Unknown::Given(Ratio::ONE), Unknown::<Price>::Unpriced));
         let policy = policy.build().map_err(|_| Unbuilt::Wrong("invalid_config"))?;
-        let engine = Engine::builder(policy).clock(Clock::manual(&clock)).build();
+        let of_clock = clock.clone();
+        let (engine, home) = Home::engine(keeping, policy, move |engine| engine.clock(Clock::manual(&of_clock)))?;
         let micros = engine.resource("micros").map_err(|error| error.to_string())?;
         let latest_micros = AtomicI64::new(Timestamp::MIN.as_micros());
-        Ok(Self { clock, engine, micros, groups, latest_micros })
+        Ok(Self { clock, engine, home, micros, groups, latest_micros })
+    }
+
+    pub(crate) fn reopen(&mut self) -> Result<(), String> {
+        self.home.reopen(&mut self.engine)?;
+        self.micros = self.engine.resource("micros").map_err(|error| error.to_string())?;
+        Ok(())
     }
 
     pub(crate) fn resolve_limit(&self, step: &Value) -> Result<Value, String> {

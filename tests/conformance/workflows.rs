@@ -11,11 +11,13 @@ use serde_json::{Value, json};
 
 use crate::accounts::Unbuilt;
 use crate::args::{self, Amount};
+use crate::home::{self, Home, Keeping};
 use crate::{costs, windows};
 
 /// The workflows of a case, with handles on all that were begun.
 pub(crate) struct Workflows {
     engine: Engine,
+    home: Home,
     scope: Scope,
     max_steps: Cap,
     begun: Mutex<HashMap<String, Workflow>>,
@@ -23,7 +25,7 @@ pub(crate) struct Workflows {
 
 impl Workflows {
     /// `None` in a case that sets up no workflows.
-    pub(crate) fn new(setup: &Value, clock: Clock) -> Result<Option<Self>, Unbuilt> {
+    pub(crate) fn new(setup: &Value, clock: Clock, keeping: Keeping) -> Result<Option<Self>, Unbuilt> {
         let workflow = &setup["workflow"];
         if workflow.is_null() {
             return Ok(None);
@@ -46,9 +48,25 @@ impl Workflows {
         };
         let limit = Limit::new("quota", "agent", "workflows", window.map_err(|_| wrong())?, cap("max_workflows")?);
         let policy = Policy::builder().resource("workflows", Unit::Count).limit(limit).build().map_err(|_| wrong())?;
-        let engine = Engine::builder(policy).clock(clock).build();
+        let (engine, home) = Home::engine(keeping, policy, move |engine| engine.clock(clock.clone()))?;
         let scope = engine.scope(["agent:starter"]).map_err(|error| error.to_string())?;
-        Ok(Some(Self { engine, scope, max_steps: cap("max_steps")?, begun: Mutex::default() }))
+        Ok(Some(Self { engine, home, scope, max_steps: cap("max_steps")?, begun: Mutex::default() }))
+    }
+
+    /// Active workflows are found by their ids. A handle on one that has ended is all there is of it.
+    pub(crate) fn reopen(&mut self) -> Result<(), String> {
+        self.home.reopen(&mut self.engine)?;
+        self.scope = self.engine.scope(["agent:starter"]).map_err(|error| error.to_string())?;
+        let begun = std::mem::take(&mut *self.begun());
+        for (id, workflow) in begun {
+            let workflow = match home::resume_workflow(&self.engine, &id) {
+                Some(resumed) => resumed,
+                None if workflow.has_ended() => workflow,
+                None => return Err(format!("the workflow {id} is not there any more")),
+            };
+            self.begun().insert(id, workflow);
+        }
+        Ok(())
     }
 
     pub(crate) fn begin(&self, step: &Value) -> Result<Value, String> {

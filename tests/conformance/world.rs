@@ -11,6 +11,7 @@ use crate::agents::Agents;
 use crate::buckets::Buckets;
 use crate::counters::Counters;
 use crate::features::Features;
+use crate::home::Keeping;
 use crate::leases::{Leases, Lock};
 use crate::spending::Spending;
 use crate::workflows::Workflows;
@@ -44,9 +45,28 @@ const SETUP: [&str; 18] = [
     "zero_means",
 ];
 
+/// The operations that ask no engine that a case's world owns.
+pub(crate) const WITHOUT_ENGINE: [&str; 14] = [
+    "accumulate",
+    "billable_call",
+    "estimate_reserve",
+    "limit_message",
+    "llm_message",
+    "next_reset",
+    "parse_duration",
+    "parse_limit",
+    "period_bounds",
+    "price_cost",
+    "tier_limits",
+    "usage_percent",
+    "weigh",
+    "window_label",
+];
+
 /// The engines of a case and their clock.
 pub(crate) struct World {
     setup: Value,
+    keeping: Keeping,
     clock: ManualClock,
     accounts: Result<Accounts, &'static str>,
     agents: Agents,
@@ -64,7 +84,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(case: &Value) -> Result<Self, String> {
+    pub(crate) fn new(case: &Value, keeping: Keeping) -> Result<Self, String> {
         let setup = &case["setup"];
         args::known_fields(setup, &SETUP)?;
         let first = case["steps"].as_array().into_iter().flatten().find_map(|step| step["at"].as_str());
@@ -73,14 +93,15 @@ impl World {
         let exact = costs::says_exact(setup) || names_exact_mode(case);
         Ok(Self {
             setup: setup.clone(),
-            accounts: built(Accounts::new(setup, Clock::manual(&clock), exact))?,
-            agents: Agents::new(setup, &clock)?,
-            spending: built(Spending::new(&setup["hierarchy"], clock.clone()))?,
-            features: built(Features::new(setup, Clock::manual(&clock)))?,
-            leases: built(Leases::new(setup, Clock::manual(&clock)))?,
-            buckets: built(Buckets::new(setup))?,
-            workflows: built(Workflows::new(setup, Clock::manual(&clock)))?,
-            counters: built(Counters::new(setup, Clock::manual(&clock)))?,
+            keeping,
+            accounts: built(Accounts::new(setup, Clock::manual(&clock), exact, keeping))?,
+            agents: Agents::new(setup, &clock, keeping)?,
+            spending: built(Spending::new(&setup["hierarchy"], clock.clone(), keeping))?,
+            features: built(Features::new(setup, Clock::manual(&clock), keeping))?,
+            leases: built(Leases::new(setup, Clock::manual(&clock), keeping))?,
+            buckets: built(Buckets::new(setup, keeping))?,
+            workflows: built(Workflows::new(setup, Clock::manual(&clock), keeping))?,
+            counters: built(Counters::new(setup, Clock::manual(&clock), keeping))?,
             zero_is_unlimited: setup["zero_means"] == "unlimited",
             exact,
             resets: AtomicU64::new(0),
@@ -93,7 +114,19 @@ impl World {
         let mut setup = self.setup.as_object().cloned().unwrap_or_default();
         setup.extend(own);
         let now = windows::shown(self.now());
-        Self::new(&json!({ "setup": setup, "steps": [{ "at": now }] }))
+        Self::new(&json!({ "setup": setup, "steps": [{ "at": now }] }), self.keeping)
+    }
+
+    /// Closes every engine, and opens it again.
+    pub(crate) fn reopen(&mut self) -> Result<(), String> {
+        self.accounts.iter_mut().try_for_each(Accounts::reopen)?;
+        self.agents.reopen()?;
+        self.spending.iter_mut().try_for_each(Spending::reopen)?;
+        self.features.iter_mut().try_for_each(Features::reopen)?;
+        self.leases.iter_mut().try_for_each(Leases::reopen)?;
+        self.buckets.iter_mut().flatten().try_for_each(Buckets::reopen)?;
+        self.workflows.iter_mut().flatten().try_for_each(Workflows::reopen)?;
+        self.counters.iter_mut().flatten().try_for_each(Counters::reopen)
     }
 
     /// Runs one step at its instant. A schedule is judged by what it sees under way, so it is told what is expected.

@@ -114,7 +114,9 @@ impl Run {
     pub(super) fn same_receipt(&self, index: usize, engine: &Receipt, model: &Receipt, replayed: bool) -> Checked {
         let held = &self.held[index];
         same("what is charged", &engine.charged, &model.charged)?;
-        same("whether it is late", &engine.late, &model.late)?;
+        if !(self.model.had_ended(held.id) || replayed && held.was_settled) {
+            same("whether it is late", &engine.late, &model.late)?;
+        }
         same("whether it is of an engine that is degraded", &engine.degraded, &model.degraded)?;
         // Of a rule's earlier window the model tells nothing more than the receipt.
         let is_of_another_window = engine.late && held.windows_changed != self.windows_changed;

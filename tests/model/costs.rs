@@ -30,6 +30,16 @@ impl Run {
         Spelled { engine, model }
     }
 
+    /// The same cost in the resources of another engine.
+    pub(super) fn spelled_again(&self, spelled: &Spelled) -> Spelled {
+        let mut engine = Cost::nothing();
+        for (name, amount) in &spelled.model {
+            let place = RESOURCES.iter().position(|known| known == name).unwrap_or_default();
+            engine.add(self.resources[place], *amount);
+        }
+        Spelled { engine, model: spelled.model.clone() }
+    }
+
     /// What is left of a resource to the subjects; a small amount where nothing caps it.
     pub(super) fn room(&self, subjects: &[&str], resource: &str) -> u64 {
         self.model.room(subjects, resource, self.at()).ok().flatten().unwrap_or(7)

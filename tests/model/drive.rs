@@ -6,8 +6,8 @@ use std::ops::Deref;
 use std::rc::Rc;
 
 use encumber::{
-    Admission, BudgetUsage, Component, DetachedHold, Engine, Hold, ManualClock, Policy, Reservation, ReserveError,
-    Resource, Scope, ScopeError, Subjects, Timestamp,
+    Admission, BudgetUsage, Component, DetachedHold, Engine, EngineBuilder, Hold, ManualClock, Policy, Reservation,
+    ReserveError, Resource, Scope, ScopeError, Subjects, Timestamp,
 };
 use encumber_model::{HoldId, Model, ReceiptId};
 
@@ -15,6 +15,7 @@ use super::compare::{Checked, same};
 use super::costs::{Spelled, amount_of, resolved};
 use super::keep;
 use super::ledger::Holds;
+use super::reopen::{Home, Reopening};
 use super::script::{Ask, Change, Move, Party, Raw, Span, Step};
 use super::words::{self, Answer, Receipt};
 use super::world::{RESOURCES, START_MICROS, SUBJECTS, WINDOWS_PER_RULE_MAX, World};
@@ -26,6 +27,8 @@ const BACK_MICROS: i64 = 250 * DAY_MICROS;
 const DAY_MICROS: i64 = 86_400_000_000;
 const HOLDS_MAX: usize = 12;
 const IDS: [&str; 4] = ["a", "b", "c", "d"];
+/// What can be degraded.
+pub(super) const COMPONENTS: [Component; 2] = [Component::Store, Component::Policy];
 /// How often something happened in runs.
 pub(crate) type Tally = BTreeMap<&'static str, u64>;
 
@@ -40,8 +43,8 @@ pub(crate) struct Fault {
 ///
 /// # Errors
 /// The first difference between engine and model, or a broken invariant.
-pub(crate) fn run(head: Raw, steps: &[Raw]) -> Result<Tally, Fault> {
-    let mut run = Run::new(head);
+pub(crate) fn run(head: Raw, steps: &[Raw], reopening: Reopening) -> Result<Tally, Fault> {
+    let mut run = Run::new(head, reopening);
     let mut outcome = Ok(());
     for raw in steps {
         let step = Step::read(*raw);
@@ -73,6 +76,9 @@ pub(super) enum Handle {
     /// Dropping it settles the hold.
     Owned(Reservation),
     Detached(DetachedHold),
+    /// Its engine is closed.
+    #[cfg_attr(not(feature = "persist"), allow(dead_code, reason = "none is closed"))]
+    Gone,
 }
 
 impl Deref for Handle {
@@ -82,6 +88,17 @@ impl Deref for Handle {
         match self {
             Self::Owned(reservation) => reservation,
             Self::Detached(hold) => hold,
+            Self::Gone => panic!("a hold of a closed engine"),
+        }
+    }
+}
+
+impl Handle {
+    /// Answerable for the hold.
+    pub(super) fn attached(self) -> Self {
+        match self {
+            Self::Detached(detached) => Self::Owned(detached.attach()),
+            other => other,
         }
     }
 }
@@ -97,23 +114,37 @@ pub(super) struct Held {
     pub(super) committed: Option<(Spelled, bool)>,
     /// How often a rule had got another window when it was made.
     pub(super) windows_changed: u32,
+    /// Whether it is detached only to outlive its engine.
+    #[cfg_attr(not(feature = "persist"), allow(dead_code, reason = "none does"))]
+    pub(super) was_attached: bool,
+    /// Whether an engine before settled it: what is told of that again is what was charged, not whether it was late.
+    pub(super) was_settled: bool,
 }
 
 /// A run under way.
 pub(super) struct Run {
     pub(super) world: World,
     pub(super) clock: ManualClock,
+    #[cfg_attr(not(feature = "persist"), allow(dead_code, reason = "read when an engine is opened again"))]
+    pub(super) head: Raw,
     pub(super) engine: Engine,
+    /// After the engine, which has its lock.
+    #[cfg_attr(not(feature = "persist"), allow(dead_code, reason = "nobody comes back"))]
+    pub(super) home: Home,
     pub(super) model: Model,
     pub(super) resources: [Resource; RESOURCES.len()],
     pub(super) scopes: HashMap<u8, Rc<Scope>>,
     /// Handles on every budget that was ever asked for. The model forgets nothing; what eviction forgets is tested in `tests/bounds.rs`.
-    kept: Vec<Scope>,
+    pub(super) kept: Vec<Scope>,
     pub(super) held: Vec<Held>,
     pub(super) receipts: Vec<(encumber::Receipt, ReceiptId)>,
     pub(super) before_jump: Option<i64>,
     /// Instants before this one are not asked about.
     pub(super) earliest: i64,
+    /// The latest instant so far.
+    pub(super) latest: i64,
+    /// Which of [`COMPONENTS`] are degraded.
+    pub(super) degraded: [bool; COMPONENTS.len()],
     /// Whether every budget was made at the start, so that the clock may go back from anywhere.
     is_premade: bool,
     pub(super) windows_changed: u32,
@@ -123,42 +154,67 @@ pub(super) struct Run {
 }
 
 impl Run {
-    fn new(head: Raw) -> Self {
+    fn new(head: Raw, reopening: Reopening) -> Self {
         let world = World::read(head);
         let clock = ManualClock::at(Timestamp::from_micros(START_MICROS));
         let settings = keep::settings(head);
-        let engine = keep::set_up(Engine::builder(policy(&World::with_all(0))).clock(&clock), settings).build();
-        let is_premade = head[7] & 1 == 0;
-        let mut kept = Vec::new();
-        for choice in 0..if is_premade { WINDOWS_PER_RULE_MAX } else { 0 } {
-            engine.set_policy(policy(&World::with_all(choice)));
-            kept.push(engine.scope(SUBJECTS).expect("kinds of that policy"));
-        }
-        engine.set_policy(policy(&world));
+        let home = Home::new(reopening, head);
+        let engine = home.build(builder(&World::with_all(0), &clock, head));
         let resources = RESOURCES.map(|name| engine.resource(name).expect("declared at first"));
-        Self {
+        let is_premade = head[7] & 1 == 0;
+        let mut run = Self {
             model: Model::with_settings(world.model(), settings),
             log: Vec::new(),
             world,
             clock,
+            head,
             engine,
+            home,
             resources,
             scopes: HashMap::new(),
-            kept,
+            kept: Vec::new(),
             held: Vec::new(),
             receipts: Vec::new(),
             before_jump: None,
             earliest: START_MICROS - BACK_MICROS,
+            latest: START_MICROS,
+            degraded: [false; COMPONENTS.len()],
             is_premade,
             windows_changed: 0,
             tally: Tally::new(),
+        };
+        if is_premade {
+            run.make_budgets();
         }
+        run.enforce();
+        run
+    }
+
+    /// The engine's builder, with the policy in force.
+    #[cfg_attr(not(feature = "persist"), allow(dead_code, reason = "used when an engine is opened again"))]
+    pub(super) fn builder(&self) -> EngineBuilder {
+        builder(&self.world, &self.clock, self.head)
+    }
+
+    /// Makes every budget that there can be.
+    pub(super) fn make_budgets(&mut self) {
+        for choice in 0..WINDOWS_PER_RULE_MAX {
+            self.engine.set_policy(policy(&World::with_all(choice)));
+            self.kept.push(self.engine.scope(SUBJECTS).expect("kinds of that policy"));
+        }
+    }
+
+    /// Puts the policy of the world in force.
+    pub(super) fn enforce(&self) {
+        self.engine.set_policy(policy(&self.world));
     }
 
     fn step(&mut self, step: &Step) -> Checked {
         self.make(step)?;
         // A clone is of the policy that the scope was asked under last.
         self.kept.extend(self.scopes.values().map(|scope| Scope::clone(scope)));
+        same("how many holds are kept", &self.engine.holds(), &(self.model.kept() as u64))?;
+        self.after_step()?;
         same("how many holds are kept", &self.engine.holds(), &(self.model.kept() as u64))
     }
 
@@ -171,11 +227,10 @@ impl Run {
             Step::Refund { receipt, costs } => self.refund(usize::from(*receipt) % self.receipts.len(), costs),
             Step::Sweep => same("how many expired", &self.engine.sweep().expired, &self.model.sweep(self.at())),
             Step::Degrade { store, degraded } => {
-                let (engine, model) = match store {
-                    true => (Component::Store, encumber_model::Component::Store),
-                    false => (Component::Policy, encumber_model::Component::Policy),
-                };
-                self.engine.set_degraded(engine, *degraded);
+                let place = usize::from(!*store);
+                let model = [encumber_model::Component::Store, encumber_model::Component::Policy][place];
+                self.degraded[place] = *degraded;
+                self.engine.set_degraded(COMPONENTS[place], *degraded);
                 self.model.set_degraded(model, *degraded);
                 Ok(())
             }
@@ -184,7 +239,7 @@ impl Run {
             Step::Policy { rule, change } => {
                 self.windows_changed += u32::from(matches!(change, Change::Window(_)));
                 self.world.change(*rule, *change);
-                self.engine.set_policy(policy(&self.world));
+                self.enforce();
                 self.model.set_policy(self.world.model());
                 self.count("policy");
                 Ok(())
@@ -508,7 +563,7 @@ impl Run {
             }
             Move::Return => self.before_jump.take().unwrap_or(now),
         };
-        let at = at.clamp(self.earliest, LATEST_MICROS);
+        let at = at.clamp(self.earliest, LATEST_MICROS.max(self.earliest));
         self.count(if at < now { "went back" } else { "went on" });
         if at < now {
             return self.go_back(at);
@@ -534,6 +589,7 @@ impl Run {
 
     fn go(&mut self, at: i64) {
         self.clock.set(Timestamp::from_micros(at));
+        self.latest = self.latest.max(at);
         if !self.is_premade {
             self.earliest = self.earliest.max(at - BACK_MICROS);
         }
@@ -609,8 +665,24 @@ impl Asked {
 impl Held {
     pub(super) fn new(handle: Handle, id: HoldId, subjects: u8, windows_changed: u32) -> Self {
         let holds = Holds::default();
-        Self { handle, id, subjects, asked: None, holds, committed: None, windows_changed }
+        let (asked, committed, was_attached, was_settled) = (None, None, false, false);
+        Self { handle, id, subjects, asked, holds, committed, windows_changed, was_attached, was_settled }
     }
+
+    /// Its amounts in the resources of the run's engine.
+    #[cfg_attr(not(feature = "persist"), allow(dead_code, reason = "used when an engine is opened again"))]
+    pub(super) fn spell_again(&mut self, run: &Run) {
+        if let Some(Asked::ReserveWithId(_, spelled, _)) = &mut self.asked {
+            *spelled = run.spelled_again(spelled);
+        }
+        if let Some((spelled, _)) = &mut self.committed {
+            *spelled = run.spelled_again(spelled);
+        }
+    }
+}
+
+fn builder(world: &World, clock: &ManualClock, head: Raw) -> EngineBuilder {
+    keep::set_up(Engine::builder(policy(world)).clock(clock), keep::settings(head))
 }
 
 fn policy(world: &World) -> Policy {

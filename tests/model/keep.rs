@@ -109,10 +109,7 @@ impl Run {
     /// Makes the handle at `index` answerable for its hold.
     pub(super) fn attach(&mut self, index: usize) {
         let mut held = self.held.remove(index);
-        held.handle = match held.handle {
-            Handle::Detached(detached) => Handle::Owned(detached.attach()),
-            owned @ Handle::Owned(_) => owned,
-        };
+        held.handle = held.handle.attached();
         self.held.insert(index, held);
     }
 

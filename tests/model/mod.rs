@@ -10,6 +10,7 @@ mod compare;
 mod costs;
 mod keep;
 mod ledger;
+pub(crate) mod reopen;
 mod settle;
 mod words;
 mod world;

@@ -26,6 +26,7 @@ fn all() -> Vec<Entry> {
         guarded: false,
         dispatched: true,
         observed: vec![("tokens".into(), 3)],
+        given: vec![("tokens".into(), 20)],
         parts: vec![part.clone()],
         settled,
     };

@@ -54,6 +54,7 @@ impl Hold {
             guarded: line.guarded,
             dispatched: self.state.load(Ordering::Acquire) & DISPATCHED != 0,
             observed: grown.as_ref().map(|grown| grown.observed.clone()).unwrap_or_default(),
+            given: grown.as_ref().map(|grown| grown.given.clone()).unwrap_or_default(),
             parts,
             settled: line.settled.clone(),
         }
@@ -109,6 +110,20 @@ impl Hold {
         // It stands in any case: the money has been spent, or has not.
         if core.store().is_some() {
             let _degraded = core.write_hold(self, &self.image(id, &line), at);
+        }
+    }
+
+    /// Notes how it was settled while it had no id, if it was: it is written down from now on.
+    pub(in crate::reservation) fn note_settled_before(&self, at: Timestamp) {
+        if let (Some(rare), false) = (self.rare.get(), self.is_open()) {
+            let core = &self.first.plan.core;
+            let _outcome = self.wait_for_outcome();
+            let (at, resets, charged) = match self.settled() {
+                Some(settlement) => (settlement.at, settlement.resets, Some(settlement.charged)),
+                None => (at, core.resets.done(), None),
+            };
+            let settled = SettledImage { at, resets, charged, expired: self.has_expired(), late: false };
+            rare.line.lock().settled = Some(settled);
         }
     }
 
@@ -214,17 +229,18 @@ impl Hold {
 
     /// A hold as it was written down.
     pub(crate) fn again(image: HoldImage) -> Option<Self> {
-        let HoldImage { id, guarded, dispatched, observed, parts, settled } = image;
+        let HoldImage { id, guarded, dispatched, observed, given, parts, settled } = image;
         let mut parts = parts.into_iter().map(|HoldPart { plan, windows, cost }| Part { plan, cost, windows });
-        let first = parts.next()?;
+        let mut first = parts.next()?;
+        first.cost.add_all(&given);
         let extensions: Vec<Part> = parts.collect();
         let mut state = if dispatched { DISPATCHED } else { 0 };
-        if !extensions.is_empty() || !observed.is_zero() {
+        if !extensions.is_empty() || !observed.is_zero() || !given.is_zero() {
             state |= GROWN;
         }
         let hold = Self::of(first, std::sync::OnceLock::new(), state, Admission::default());
         let rare = hold.rare();
-        *rare.grown.lock() = Grown { extensions, observed, ..Grown::default() };
+        *rare.grown.lock() = Grown { extensions, given, observed };
         let _ = rare.id.set(id);
         if let Some(settled) = &settled {
             hold.settle_again(settled);
