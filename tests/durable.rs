@@ -342,3 +342,24 @@ fn ids_that_the_engine_gives_are_new_after_a_restart() {
     let engine = open(&dir, &clock);
     assert_eq!(engine.recovery().unwrap().holds.len(), 5, "{ids:?}");
 }
+
+#[test]
+fn a_slot_is_given_back_whatever_becomes_of_its_handle() {
+    for guards in [LostGuards::Charge, LostGuards::ByDispatch] {
+        let (dir, clock) = (Dir::new(), clock());
+        let persist = |dir: &Dir| Persist::journal(dir.path()).lost_guards(guards);
+        let places = || {
+            let limit = Limit::new("places", "user", "places", Window::Lifetime, Cap::Max(2));
+            Policy::builder().resource("places", Unit::Count).limit(limit).build().unwrap()
+        };
+        let open = |dir: &Dir| Engine::builder(places()).clock(&clock).persist(persist(dir)).build().unwrap();
+        let engine = open(&dir);
+        let (scope, ttl) = (engine.scope(["user:7"]).unwrap(), Duration::from_secs(60));
+        let places = engine.resource("places").unwrap();
+        scope.slot_with_id(places, "detached", ttl).unwrap().detach();
+        let _kept = scope.slot_with_id(places, "kept", ttl).unwrap();
+        let again = open(&dir.killed());
+        clock.advance(ttl);
+        assert_eq!(usage(&again, "user:7"), [("places".to_owned(), 0, 0)], "{guards:?}");
+    }
+}

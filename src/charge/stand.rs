@@ -48,6 +48,13 @@ pub(super) fn seat(meter: &MeterRef, window: Window, limits: (Cap, Enforcement))
 }
 
 pub(super) fn seat_of(resource: Resource, meter: &MeterRef, window: Window, limits: (Cap, Enforcement)) -> Seat {
-    let label = Label { limit: "limit".into(), resource: "tokens".into(), unit: Unit::Count, warn: Box::default() };
+    let label = Label {
+        limit: "limit".into(),
+        resource: "tokens".into(),
+        unit: Unit::Count,
+        warn: Box::default(),
+        #[cfg(feature = "persist")]
+        carrier: 0,
+    };
     Seat::new(meter.clone(), (Arc::new(label), Subject::global()), resource, window, limits)
 }

@@ -72,46 +72,58 @@ pub(super) fn open(builder: EngineBuilder<Persist>) -> Result<Engine, OpenError>
     Ok(engine)
 }
 
-type Map<K, V> = HashMap<K, V, RandomState>;
+pub(super) type Map<K, V> = HashMap<K, V, RandomState>;
 
 /// What files say: of each thing the newest.
 #[derive(Default)]
-struct Found {
+pub(super) struct Found {
     /// The latest instant.
-    at: i64,
-    stamp: u64,
-    rules: Vec<Option<RuleName>>,
+    pub(super) at: i64,
+    pub(super) stamp: u64,
+    pub(super) rules: Vec<Option<RuleName>>,
     groups: Vec<Group>,
     /// By subject: more recent than the groups.
-    budgets: Map<Box<str>, Vec<Single>>,
-    grants: Map<(RuleName, Box<str>), Given>,
-    resets: (u64, u64),
-    holds: Map<IdEntry, Box<HoldEntry>>,
-    workflows: Map<Box<str>, Box<WorkflowEntry>>,
+    pub(super) budgets: Map<Box<str>, Vec<Single>>,
+    pub(super) grants: Map<(RuleName, Box<str>), Given>,
+    /// Their stamp, and how many.
+    pub(super) resets: (u64, u64),
+    pub(super) holds: Map<IdEntry, Box<HoldEntry>>,
+    pub(super) workflows: Map<Box<str>, Box<WorkflowEntry>>,
 }
 
 /// A subject's budgets by number of their rules, and their stamp.
 type Group = (Subject, u64, Vec<(u32, Image)>);
 
 /// A grant's stamp, cap and extra.
-type Given = (u64, Option<Cap>, Option<(i64, u64)>);
+pub(super) type Given = (u64, Option<Cap>, Option<(i64, u64)>);
 
-struct Single {
-    rule: RuleName,
-    carrier: u64,
-    stamp: u64,
-    image: Image,
+pub(super) struct Single {
+    pub(super) rule: RuleName,
+    pub(super) carrier: u64,
+    pub(super) stamp: u64,
+    pub(super) image: Image,
+}
+
+/// What a budget's rule is known by.
+pub(super) enum RuleOf {
+    /// In [`Found::rules`].
+    Number(u32),
+    Name(RuleName),
 }
 
 impl Found {
-    fn take(&mut self, item: Item<'_>) -> Result<(), String> {
+    pub(super) fn take(&mut self, item: Item<'_>) -> Result<(), String> {
         let (Item::Piece(bytes) | Item::Record { payload: bytes, .. }) = item;
         let (at, entries) = entry::decode(bytes)?;
-        self.at = if self.stamp == 0 { at } else { self.at.max(at) };
+        self.see_instant(at);
         entries.into_iter().try_for_each(|entry| self.add(entry))
     }
 
-    fn add(&mut self, entry: Entry) -> Result<(), String> {
+    pub(super) fn see_instant(&mut self, at: i64) {
+        self.at = if self.stamp == 0 { at } else { self.at.max(at) };
+    }
+
+    pub(super) fn add(&mut self, entry: Entry) -> Result<(), String> {
         match entry {
             Entry::Rule { number, rule } => {
                 // Numbered without gaps, as they come.
@@ -179,6 +191,37 @@ impl Found {
     fn see(&mut self, stamp: u64) {
         self.stamp = self.stamp.max(stamp);
     }
+
+    /// Hands out the budgets of each subject, of each the newest; but for those that workflows carry, which stay. A subject may come several times.
+    pub(super) fn each_subject(&mut self, mut act: impl FnMut(&Subject, Vec<(RuleOf, Image)>)) {
+        for (subject, stamp, budgets) in std::mem::take(&mut self.groups) {
+            let mut singles = self.budgets.get_mut(subject.as_str());
+            let mut all = Vec::with_capacity(budgets.len());
+            for (number, image) in budgets {
+                let Some(Some(name)) = self.rules.get(number as usize) else { continue };
+                // Taken out, so that each budget comes once; the others may belong to another group of the subject.
+                let single = singles.as_mut().and_then(|singles| {
+                    let place = singles.iter().position(|single| single.carrier == 0 && single.rule == *name)?;
+                    Some(singles.swap_remove(place))
+                });
+                let newer = single.filter(|single| single.stamp > stamp);
+                all.push((RuleOf::Number(number), newer.map_or(image, |single| single.image)));
+            }
+            act(&subject, all);
+        }
+        for (subject, singles) in &mut self.budgets {
+            let own = singles.extract_if(.., |single| single.carrier == 0);
+            let all: Vec<(RuleOf, Image)> = own.map(|single| (RuleOf::Name(single.rule), single.image)).collect();
+            if let (Ok(subject), false) = (subject.parse(), all.is_empty()) {
+                act(&subject, all);
+            }
+        }
+    }
+
+    /// What a workflow carries of its own.
+    pub(super) fn carried(&self, subject: &str, began: u64) -> impl Iterator<Item = &Single> {
+        self.budgets.get(subject).into_iter().flatten().filter(move |single| single.carrier == began)
+    }
 }
 
 fn subject_of(text: &str) -> Result<Subject, String> {
@@ -204,11 +247,7 @@ impl Restoring<'_> {
             snapshot: recovered.snapshot,
             records: recovered.records,
             was_closed: recovered.is_closed || recovered.snapshot.is_none(),
-            torn: recovered.torn.as_ref().map(|torn| TornTail {
-                path: torn.path.clone(),
-                offset: torn.offset,
-                bytes: torn.bytes,
-            }),
+            torn: TornTail::of(recovered),
             foreign: recovered.foreign.clone(),
             unfinished: recovered.unfinished.clone(),
             ..RecoveryReport::default()
@@ -254,31 +293,15 @@ impl Restoring<'_> {
         rules.iter().flatten().for_each(|rule| begin(*rule));
         let named = found.budgets.values().flatten().filter(|single| single.carrier == 0);
         named.for_each(|single| begin(self.rule(&single.rule)));
-        for (subject, stamp, budgets) in std::mem::take(&mut found.groups) {
-            let mut all: Vec<(Rule, Image)> = Vec::with_capacity(budgets.len());
-            let singles = found.budgets.get_mut(subject.as_str());
-            let own = |singles: &mut Vec<Single>| singles.extract_if(.., |single| single.carrier == 0).collect();
-            let mut newer: Vec<Single> = singles.map(own).unwrap_or_default();
-            for (number, image) in budgets {
-                let (Some(Some(name)), Some(Some(rule))) =
-                    (found.rules.get(number as usize), rules.get(number as usize))
-                else {
-                    continue;
-                };
-                let single = newer.iter().position(|single| single.rule == *name);
-                let single = single.map(|index| newer.swap_remove(index)).filter(|single| single.stamp > stamp);
-                all.push((*rule, single.map_or(image, |single| single.image)));
-            }
-            all.extend(newer.into_iter().map(|single| (self.rule(&single.rule), single.image)));
-            self.subject(&subject, &all, report);
-        }
-        for (subject, singles) in &mut found.budgets {
-            let own = singles.extract_if(.., |single| single.carrier == 0);
-            let all: Vec<(Rule, Image)> = own.map(|single| (self.rule(&single.rule), single.image)).collect();
-            if let (Ok(subject), false) = (subject.parse(), all.is_empty()) {
-                self.subject(&subject, &all, report);
-            }
-        }
+        found.each_subject(|subject, budgets| {
+            let rule = |named: RuleOf| match named {
+                RuleOf::Number(number) => rules.get(number as usize).copied().flatten(),
+                RuleOf::Name(name) => Some(self.rule(&name)),
+            };
+            let all: Vec<(Rule, Image)> =
+                budgets.into_iter().filter_map(|(named, image)| Some((rule(named)?, image))).collect();
+            self.subject(subject, &all, report);
+        });
     }
 
     /// The budgets of one subject, but for those whose windows have ended for long: nobody could tell them from new ones.
@@ -317,8 +340,7 @@ impl Restoring<'_> {
                 continue;
             }
             let subject = format!("{}:{id}", workflow::KIND);
-            let singles = found.budgets.get(&*subject).map_or(&[][..], |singles| singles);
-            let singles: Vec<&Single> = singles.iter().filter(|single| single.carrier == entry.began).collect();
+            let singles: Vec<&Single> = found.carried(&subject, entry.began).collect();
             let Some(starter) = subjects(&entry.subjects) else { continue };
             let due = Timestamp::from_micros(entry.due);
             let image = WorkflowImage {
@@ -371,11 +393,13 @@ impl Restoring<'_> {
             expired: settled.expired,
             late: settled.late,
         });
+        // What runs in a slot costs nothing by itself: its place is always given back.
+        let may_be_out = self.guards != LostGuards::ByDispatch && !matches!(entry.id, IdEntry::Slot { .. });
         let is_lost = entry.guarded && is_open && self.guards != LostGuards::Keep;
         let image = HoldImage {
             id: id.clone(),
             guarded: false,
-            dispatched: entry.dispatched || self.guards != LostGuards::ByDispatch,
+            dispatched: entry.dispatched || may_be_out,
             observed: self.cost(&entry.observed),
             parts,
             settled,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::store::Unwritten;
 use crate::holds::HoldId;
-use crate::persist::LogError;
+use crate::persist::{LogError, Recovered};
 use crate::subject::Subject;
 use crate::time::Timestamp;
 
@@ -78,6 +78,13 @@ pub struct TornTail {
     pub offset: u64,
     /// How many bytes, there and in later files.
     pub bytes: u64,
+}
+
+impl TornTail {
+    pub(super) fn of(recovered: &Recovered) -> Option<Self> {
+        let torn = recovered.torn.as_ref()?;
+        Some(Self { path: torn.path.clone(), offset: torn.offset, bytes: torn.bytes })
+    }
 }
 
 /// Why something is not on disk.
