@@ -292,7 +292,9 @@ impl Taking {
                             let subject = subject.clone();
                             self.found.add(Entry::Budget { rule, subject, carrier: 0, stamp, image })
                         }
-                        None => Err(format!("its rule {number} is in a piece that is lost")),
+                        None => {
+                            Err(format!("some of its entries cannot be told: rule {number} is in a piece that is lost"))
+                        }
                     };
                     first = first.and(taken);
                 }
