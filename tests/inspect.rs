@@ -343,6 +343,18 @@ fn two_generations(clock: &ManualClock) -> (Dir, Charged) {
 }
 
 #[test]
+fn what_came_after_a_snapshot_counts() {
+    let clock = clock();
+    let (dir, actual) = two_generations(&clock);
+    let read = inspect(dir.path()).unwrap();
+    assert!(read.snapshot == Some(2) && read.records > 2, "{read:?}");
+    let told = found(&dir);
+    assert!(actual.iter().all(|(budget, charged)| told[budget] >= *charged), "{told:?} of {actual:?}");
+    let again = charged(&open(&dir, &clock));
+    assert!(again.iter().all(|(budget, charged)| told[budget] == *charged), "{told:?} is not {again:?}");
+}
+
+#[test]
 fn nothing_is_under_counted_but_what_was_in_damaged_frames() {
     let clock = clock();
     let (dir, actual) = two_generations(&clock);
@@ -350,7 +362,7 @@ fn nothing_is_under_counted_but_what_was_in_damaged_frames() {
     let files = dir.files();
     let (mut opened, mut lossy) = (0, 0);
     for (name, bytes) in files.iter().filter(|(name, _)| *name != "LOCK") {
-        for at in (0..bytes.len()).step_by(23) {
+        for at in (0..bytes.len()).step_by(47) {
             let (damaged, to) = (dir.killed(), Dir::none());
             damaged.flip(name, at);
             let refuses = inspect(damaged.path()).is_err();
@@ -380,7 +392,7 @@ fn nothing_is_under_counted_but_what_was_in_damaged_frames() {
         }
     }
     println!("{opened} opened, {lossy} lossy");
-    assert!(opened > 20 && lossy > 0);
+    assert!(opened > 10 && lossy > 0);
 }
 
 #[test]
@@ -450,7 +462,7 @@ fn pieces_of_two_damaged_snapshots_are_taken_together() {
 
 #[test]
 fn ids_that_the_engine_gives_are_new_after_a_salvage() {
-    let (dir, to, clock) = (Dir::none(), Dir::none(), clock());
+    let (mut dir, to, clock) = (Dir::none(), Dir::none(), clock());
     let given = |engine: &Engine| {
         let hold = engine.scope(["user:7"]).unwrap().reserve(engine.resource("tokens").unwrap().of(1)).unwrap();
         hold.detach(TTL).unwrap().id().to_string()
@@ -459,12 +471,16 @@ fn ids_that_the_engine_gives_are_new_after_a_salvage() {
     for _ in 0..3 {
         let engine = open(&dir, &clock);
         ids.push(given(&engine));
-        engine.close().unwrap();
+        // Killed, so that each has the next number.
+        let killed = dir.killed();
+        drop(engine);
+        dir = killed;
     }
     salvage(dir.path(), to.path()).unwrap();
     let engine = open(&to, &clock);
     let next = given(&engine);
-    assert!(!ids.contains(&next), "{next} of {ids:?}");
+    let number = |id: &str| id.trim_start_matches('#').parse::<u64>().unwrap();
+    assert!(ids.iter().all(|id| number(id) < number(&next)), "{next} after {ids:?}");
     assert_eq!(inspect(to.path()).unwrap().holds.len(), 4);
 }
 
