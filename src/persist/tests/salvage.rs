@@ -17,11 +17,13 @@ type Files = BTreeMap<String, Vec<u8>>;
 const SALT: Range<usize> = 48..56;
 const SECTOR_BYTES: usize = 512;
 
+/// Where a frame is, and what is in it, if it is of a thing.
+type Place = (Range<usize>, Option<Thing>);
+
 struct Fixture {
     files: Files,
     things: Vec<Thing>,
-    /// The frames of each file, and what is in them, if they are of a thing.
-    frames: BTreeMap<String, Vec<(Range<usize>, Option<Thing>)>>,
+    frames: BTreeMap<String, Vec<Place>>,
 }
 
 /// Two snapshots with their segments, closed. A record is appended while each snapshot is written.
@@ -47,7 +49,7 @@ fn fixture() -> Fixture {
     Fixture { frames, files, things: host.told.things }
 }
 
-fn frames(name: &str, bytes: &[u8]) -> Vec<(Range<usize>, Option<Thing>)> {
+fn frames(name: &str, bytes: &[u8]) -> Vec<Place> {
     let Name { kind, number, .. } = Name::parse(name).expect("it is ours");
     let salt = Header::decode(bytes, kind, number).expect("it is whole").salt;
     let mut frames = Vec::new();
