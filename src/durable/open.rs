@@ -393,9 +393,9 @@ impl Restoring<'_> {
             expired: settled.expired,
             late: settled.late,
         });
-        // What runs in a slot costs nothing by itself: its place is always given back.
-        let may_be_out = self.guards != LostGuards::ByDispatch && !matches!(entry.id, IdEntry::Slot { .. });
         let is_lost = entry.guarded && is_open && self.guards != LostGuards::Keep;
+        // A slot is never dispatched: the end of its time gives it back.
+        let may_be_out = self.guards != LostGuards::ByDispatch && !matches!(entry.id, IdEntry::Slot { .. });
         let image = HoldImage {
             id: id.clone(),
             guarded: false,

@@ -80,13 +80,6 @@ pub struct TornTail {
     pub bytes: u64,
 }
 
-impl TornTail {
-    pub(super) fn of(recovered: &Recovered) -> Option<Self> {
-        let torn = recovered.torn.as_ref()?;
-        Some(Self { path: torn.path.clone(), offset: torn.offset, bytes: torn.bytes })
-    }
-}
-
 /// Why something is not on disk.
 #[derive(Clone)]
 pub struct PersistError(pub(super) Arc<LogError>);
@@ -121,5 +114,12 @@ impl From<LogError> for PersistError {
 impl From<Unwritten> for PersistError {
     fn from(Unwritten(error): Unwritten) -> Self {
         Self(error)
+    }
+}
+
+impl TornTail {
+    pub(super) fn of(recovered: &Recovered) -> Option<Self> {
+        let torn = recovered.torn.as_ref()?;
+        Some(Self { path: torn.path.clone(), offset: torn.offset, bytes: torn.bytes })
     }
 }

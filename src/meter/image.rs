@@ -11,12 +11,9 @@
 //!
 //! A rolling budget is above its ceiling at all times: each operation writes all of it down.
 
-use super::rolling::SLOTS_DEFAULT;
 use super::word::State;
-use super::{Course as Follows, Meter, NO_WORD, first_use};
+use super::{Course as Follows, Meter, NO_WORD};
 use crate::sync::Ordering;
-use crate::time::Timestamp;
-use crate::window::{Bounds, Window};
 
 /// How a budget stands, to be written down.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,29 +50,6 @@ impl Image {
     /// Whether there is nothing to remember.
     pub(crate) fn is_nothing(&self) -> bool {
         self.charged == 0 && self.ended.is_none() && self.reset.is_none() && self.told == 0
-    }
-}
-
-impl Image {
-    /// The bounds of its window, where it has some.
-    pub(crate) fn bounds(&self, window: &Window) -> Option<Bounds> {
-        match (&self.course, window) {
-            (Course::Clock, _) => window.bounds_of(self.window),
-            (Course::Use { began }, Window::FirstUse(span)) => first_use::bounds(*began, *span),
-            _ => None,
-        }
-    }
-
-    /// Whether nothing of what is charged counts any more at `at`.
-    pub(crate) fn has_ended(&self, window: &Window, at: Timestamp) -> bool {
-        match &self.course {
-            Course::Clock => window.index(at) > self.window,
-            Course::Use { .. } => self.bounds(window).is_some_and(|bounds| bounds.end <= at),
-            Course::Rolling { skew, slots } => {
-                let now = window.index(at).saturating_add(*skew);
-                slots.iter().all(|(number, amount)| *amount == 0 || number.saturating_add(SLOTS_DEFAULT as i64) <= now)
-            }
-        }
     }
 }
 
