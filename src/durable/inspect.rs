@@ -66,7 +66,8 @@ fn inspect_on(vfs: &dyn Vfs) -> Result<Inspection, OpenError> {
         let read = recover(vfs, &mut |item| found.take(item));
         let is_good = matches!(&read, Ok(recovered) if recovered.torn.is_none());
         if is_good || tries == TRIES || self::files(vfs)? == files {
-            return Ok(Inspection::of(vfs, files, found, &read?));
+            let read = read.map_err(|error| found.blame(error))?;
+            return Ok(Inspection::of(vfs, files, found, &read));
         }
     }
 }
@@ -427,3 +428,6 @@ fn sum<'a>(all: impl Iterator<Item = &'a Amounts>) -> Vec<(Box<str>, u64)> {
     }
     sums
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -39,7 +39,8 @@ pub(super) fn open(builder: EngineBuilder<Persist>) -> Result<Engine, OpenError>
         Place::Over(vfs) => Arc::clone(vfs),
     };
     let mut found = Found::default();
-    let opening = Opening::new(Arc::clone(&vfs), &mut |item| found.take(item))?;
+    let opening = Opening::new(Arc::clone(&vfs), &mut |item| found.take(item));
+    let opening = opening.map_err(|error| found.blame(error))?;
     let (engine, persist) = builder.make(is_watched);
     let core = engine.core();
     let now = core.now_precise();
@@ -89,6 +90,8 @@ pub(super) struct Found {
     pub(super) resets: (u64, u64),
     pub(super) holds: Map<IdEntry, Box<HoldEntry>>,
     pub(super) workflows: Map<Box<str>, Box<WorkflowEntry>>,
+    /// Something is of this version, which we do not read.
+    pub(super) newer: Option<u32>,
 }
 
 /// A subject's budgets by number of their rules, and their stamp.
@@ -114,13 +117,23 @@ pub(super) enum RuleOf {
 impl Found {
     pub(super) fn take(&mut self, item: Item<'_>) -> Result<(), String> {
         let (Item::Piece(bytes) | Item::Record { payload: bytes, .. }) = item;
-        let (at, entries) = entry::decode(bytes)?;
-        self.see_instant(at);
-        entries.into_iter().try_for_each(|entry| self.add(entry))
+        self.decode(bytes)?.into_iter().try_for_each(|entry| self.add(entry))
     }
 
-    pub(super) fn see_instant(&mut self, at: i64) {
+    /// The entries of a record or piece. Takes note of its instant.
+    pub(super) fn decode(&mut self, bytes: &[u8]) -> Result<Vec<Entry>, String> {
+        self.newer = self.newer.max(entry::newer(bytes));
+        let (at, entries) = entry::decode(bytes)?;
         self.at = if self.stamp == 0 { at } else { self.at.max(at) };
+        Ok(entries)
+    }
+
+    /// What a later release wrote is not damaged.
+    pub(super) fn blame(&self, error: OpenError) -> OpenError {
+        match (error, self.newer) {
+            (OpenError::Corrupt { path, .. }, Some(version)) => OpenError::NewerVersion { path, version },
+            (error, _) => error,
+        }
     }
 
     pub(super) fn add(&mut self, entry: Entry) -> Result<(), String> {

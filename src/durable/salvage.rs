@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::entry::{self, Entry, IdEntry, RuleName};
+use super::entry::{Entry, IdEntry, RuleName};
 use super::open::{Found, Map};
 use super::snapshot::Pieces;
 use crate::persist::{self, Disk, Fault, LogError, Name, OpenError, Opening, Salvage, SnapshotWriter, Taken, Vfs};
@@ -65,6 +65,9 @@ pub fn salvage(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<Salvaged,
     }
     let mut taking = Taking::default();
     let done = persist::salvage(&source, &mut |taken| taking.take(taken))?;
+    if let Some(version) = taking.found.newer {
+        return Err(OpenError::NewerVersion { path: source.dir().to_owned(), version }.into());
+    }
     if taking.found.stamp == 0 {
         return Err(SalvageError::Nothing(source.dir().to_owned()));
     }
@@ -223,7 +226,7 @@ pub enum SalvageError {
     NotEmpty(PathBuf),
     /// Nothing in the directory is whole, or nothing was ever written there.
     Nothing(PathBuf),
-    /// The new directory cannot be written.
+    /// The new directory cannot be written. What is in it now counts for nothing: remove it.
     Write(Fault),
 }
 
@@ -265,10 +268,8 @@ impl Taking {
             Taken::Piece { snapshot, .. } => Some(snapshot),
             Taken::Record { .. } => None,
         };
-        let (at, entries) = entry::decode(payload)?;
-        self.found.see_instant(at);
         let mut first = Ok(());
-        for entry in entries {
+        for entry in self.found.decode(payload)? {
             first = first.and(self.entry(snapshot, entry));
         }
         first

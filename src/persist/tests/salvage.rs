@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::host::{Host, Thing, Things};
+use super::{first_seed, states_wanted};
 use crate::persist::error::OpenError;
 use crate::persist::frame::{self, Frame, HEADER_BYTES, Head, Header, Tag};
 use crate::persist::names::{Kind, Name};
 use crate::persist::recover::Item;
 use crate::persist::salvage::{Gap, Salvage, Taken, first_gap, salvage};
-use crate::persist::sim::Sim;
+use crate::persist::sim::{Random, Sim};
 
 type Files = BTreeMap<String, Vec<u8>>;
 
@@ -142,6 +143,26 @@ fn every_sector_that_is_gone_costs_its_frames_at_most() {
         for from in (0..bytes.len()).step_by(SECTOR_BYTES) {
             fixture.judge(&[(name, from..bytes.len().min(from + SECTOR_BYTES))], |byte| *byte = !*byte);
         }
+    }
+}
+
+#[test]
+fn whatever_is_damaged_what_is_whole_is_taken() {
+    let fixture = fixture();
+    let seeds = first_seed()..first_seed() + states_wanted(400).min(20_000);
+    println!("seeds {seeds:?}");
+    for round in seeds {
+        let mut random = Random(round);
+        let mut damage: Vec<(&str, Range<usize>)> = Vec::new();
+        for (name, bytes) in &fixture.files {
+            if random.coin() {
+                let from = random.below(bytes.len() as u64) as usize;
+                let most = 1 << random.below(11);
+                let to = from + 1 + random.below(most) as usize;
+                damage.push((name, from..to.min(bytes.len())));
+            }
+        }
+        fixture.judge(&damage, |byte| *byte = !*byte);
     }
 }
 
