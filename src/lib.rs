@@ -179,8 +179,9 @@ pub use cost::{
 };
 #[cfg(feature = "persist")]
 pub use durable::{
-    Fault, Journal, LostGuards, OpenError, Persist, PersistError, RecoveredHold, RecoveredWorkflow, RecoveryReport,
-    Synced, TornTail,
+    Fault, FileKind, FoundBudget, FoundFile, FoundGrant, FoundHold, FoundRule, FoundWorkflow, Inspection, Journal,
+    LostBytes, LostGuards, OpenError, Persist, PersistError, RecoveredHold, RecoveredWorkflow, RecoveryReport,
+    SalvageError, Salvaged, Synced, TornTail, Unreadable, inspect, salvage,
 };
 pub use engine::{
     CapChange, CapError, Component, Engine, EngineBuilder, FailurePolicy, OnFailure, Swept, UnknownResource,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use encumber::{
     Cap, ChargeError, Component, Enforcement, Engine, Events, Limit, LostGuards, OpenError, Persist, Policy,
-    PolicyBuilder, ReserveError, Reset, Subject, Timestamp, Unit, WorkflowSpec,
+    PolicyBuilder, ReserveError, Reset, Subject, Timestamp, Unit, Window, WorkflowSpec,
 };
 
 use durable_rig::{Dir, START, builder, clock, open, usage, used};
@@ -518,4 +518,25 @@ fn an_id_whose_hold_gave_a_part_away_is_still_of_what_was_asked() {
 
 fn tokens_of(engine: &Engine, amount: u64) -> encumber::Cost {
     engine.resource("tokens").unwrap().of(amount)
+}
+
+#[test]
+fn a_slot_is_given_back_whatever_becomes_of_its_handle() {
+    for guards in [LostGuards::Charge, LostGuards::ByDispatch] {
+        let (dir, clock) = (Dir::new(), clock());
+        let persist = |dir: &Dir| Persist::journal(dir.path()).lost_guards(guards);
+        let places = || {
+            let limit = Limit::new("places", "user", "places", Window::Lifetime, Cap::Max(2));
+            Policy::builder().resource("places", Unit::Count).limit(limit).build().unwrap()
+        };
+        let open = |dir: &Dir| Engine::builder(places()).clock(&clock).persist(persist(dir)).build().unwrap();
+        let engine = open(&dir);
+        let (scope, ttl) = (engine.scope(["user:7"]).unwrap(), Duration::from_secs(60));
+        let places = engine.resource("places").unwrap();
+        scope.slot_with_id(places, "detached", ttl).unwrap().detach();
+        let _kept = scope.slot_with_id(places, "kept", ttl).unwrap();
+        let again = open(&dir.killed());
+        clock.advance(ttl);
+        assert_eq!(usage(&again, "user:7"), [("places".to_owned(), 0, 0)], "{guards:?}");
+    }
 }

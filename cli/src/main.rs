@@ -1,8 +1,9 @@
-//! The command line of encumber: what a budget policy would have done to recorded calls, whether a policy file is right, and what the engine
-//! does under load on this machine.
+//! The command line of encumber: what a budget policy would have done to recorded calls, whether a policy file is right, what the engine
+//! does under load on this machine, and what it keeps in a directory.
 
 mod bench;
 mod html;
+mod inspect;
 mod policy;
 mod render;
 mod replay;
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Exact, in-process budgets for AI agents: replay recorded calls under a policy, check policy files, load the engine.
+/// Exact, in-process budgets for AI agents: replay recorded calls under a policy, check policy files, load the engine, look into its directory.
 #[derive(Parser)]
 #[command(name = "encumber", version, after_help = EXIT_CODES)]
 struct Cli {
@@ -23,8 +24,8 @@ struct Cli {
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 the engine is wrong: the reference model differs (replay --verify), or budgets have not what calls were told (bench); \
-2 wrong usage or bad input.";
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 the engine is wrong: the reference model differs (replay --verify), or budgets have not what calls were told (bench), \
+or its directory is damaged (inspect); 2 wrong usage or bad input.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -32,6 +33,8 @@ enum Command {
     Replay(replay::Options),
     /// Put a load on an engine in this process; print throughput and latency, and verify that it counted right
     Bench(bench::Options),
+    /// Show what an engine keeps in a directory: files, budgets, holds, workflows; or copy what is whole of a damaged one
+    Inspect(inspect::Options),
     /// Work with policy files
     Policy {
         #[command(subcommand)]
@@ -53,7 +56,8 @@ enum PolicyCommand {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Replay(options) => replay::run(&options),
-        Command::Bench(options) => bench(&options),
+        Command::Bench(options) => reported(bench::run(&options)),
+        Command::Inspect(options) => reported(inspect::run(&options)),
         Command::Policy { command: PolicyCommand::Check { files } } => policy::check(&files),
     };
     match done.and_then(|text| print(&text)) {
@@ -66,18 +70,21 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints the report, also of an engine that is found wrong.
-fn bench(options: &bench::Options) -> anyhow::Result<String> {
-    let (text, fault) = bench::run(options)?;
+/// Prints the report, also of an engine or a directory that is found wrong.
+fn reported(done: anyhow::Result<(String, Option<anyhow::Error>)>) -> anyhow::Result<String> {
+    let (text, fault) = done?;
     match fault {
         None => Ok(text),
         Some(fault) => print(&text).and(Err(fault)),
     }
 }
 
-/// The engine is wrong, not what it was given.
+/// The engine is wrong, or its directory; not what it was given.
 fn is_fault(error: &anyhow::Error) -> bool {
-    error.is::<replay::Difference>() || error.is::<bench::Unverified>() || error.is::<bench::CallErrors>()
+    error.is::<replay::Difference>()
+        || error.is::<bench::Unverified>()
+        || error.is::<bench::CallErrors>()
+        || error.is::<inspect::Damaged>()
 }
 
 /// Writes to standard output. A reader that went away (`| head`) has what it wanted.

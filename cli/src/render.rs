@@ -380,6 +380,11 @@ pub(crate) fn grouped(number: u128) -> String {
     grouped
 }
 
+/// `1 thread`, `2 threads`.
+pub(crate) fn many(count: u64, word: &str) -> String {
+    format!("{} {word}{}", grouped(count.into()), if count == 1 { "" } else { "s" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -341,6 +341,11 @@ impl Encoder {
 /// Why bytes are not what a record or piece should be.
 pub(crate) type Malformed = String;
 
+/// The version of the entries, if a later release wrote them.
+pub(crate) fn newer(bytes: &[u8]) -> Option<u32> {
+    bytes.first().filter(|version| **version > VERSION).map(|version| u32::from(*version))
+}
+
 /// The instant that a record or piece was written for, and its entries.
 pub(crate) fn decode(bytes: &[u8]) -> Result<(i64, Vec<Entry>), Malformed> {
     let mut decoder = Decoder { bytes, whole: bytes.len() };

@@ -10,6 +10,8 @@
 //! **A snapshot** ([`snapshot`]) is written while the engine goes on. Each budget is read under the lock that it is written under, and each hold under its
 //! own, together with its budgets if it is newer than the snapshot's beginning.
 //!
+//! **Without an engine** a directory can be looked at ([`inspect`](mod@inspect)), and what is whole be taken out of a damaged one ([`salvage`](mod@salvage)).
+//!
 //! **A keeper** ([`keeper`]) is a thread that syncs once a second, begins new segments, publishes snapshots, and heals what failed.
 
 use std::fmt;
@@ -19,17 +21,23 @@ use std::time::Duration;
 mod cover;
 mod entry;
 mod hold;
+mod inspect;
 mod keeper;
 mod open;
 mod report;
+mod salvage;
 mod snapshot;
 mod store;
 mod ticket;
 
 pub(crate) use cover::{Ahead, Recorded};
 pub(crate) use hold::{HoldImage, HoldPart, SettledImage};
+pub use inspect::{
+    FileKind, FoundBudget, FoundFile, FoundGrant, FoundHold, FoundRule, FoundWorkflow, Inspection, Unreadable, inspect,
+};
 pub(crate) use keeper::Keeper;
 pub use report::{Journal, PersistError, RecoveredHold, RecoveredWorkflow, RecoveryReport, TornTail};
+pub use salvage::{LostBytes, SalvageError, Salvaged, salvage};
 pub(crate) use store::{Store, Unwritten};
 pub use ticket::Synced;
 

@@ -42,7 +42,8 @@ pub(super) fn open(builder: EngineBuilder<Persist>) -> Result<Engine, OpenError>
         Place::Over(vfs) => Arc::clone(vfs),
     };
     let mut found = Found::default();
-    let opening = Opening::new(Arc::clone(&vfs), &mut |item| found.take(item))?;
+    let opening = Opening::new(Arc::clone(&vfs), &mut |item| found.take(item));
+    let opening = opening.map_err(|error| found.blame(error))?;
     let (engine, persist) = builder.make(keeping);
     let core = engine.core();
     let now = core.now_precise();
@@ -75,49 +76,72 @@ pub(super) fn open(builder: EngineBuilder<Persist>) -> Result<Engine, OpenError>
     Ok(engine)
 }
 
-type Map<K, V> = HashMap<K, V, RandomState>;
+pub(super) type Map<K, V> = HashMap<K, V, RandomState>;
 
 /// What files say: of each thing the newest.
 #[derive(Default)]
-struct Found {
+pub(super) struct Found {
     /// The latest instant.
-    at: i64,
-    stamp: u64,
-    rules: Vec<Option<RuleName>>,
+    pub(super) at: i64,
+    pub(super) stamp: u64,
+    pub(super) rules: Vec<Option<RuleName>>,
     groups: Vec<Group>,
     /// By subject: more recent than the groups.
-    budgets: Map<Box<str>, Vec<Single>>,
-    grants: Map<(RuleName, Box<str>), Given>,
+    pub(super) budgets: Map<Box<str>, Vec<Single>>,
+    pub(super) grants: Map<(RuleName, Box<str>), Given>,
     /// How many resets were carried out, and the stamp of that.
-    resets: (u64, u64),
+    pub(super) resets: (u64, u64),
     /// The last one that a budget has seen: its record may have been written before that of the reset itself.
-    reset_seen: u64,
-    holds: Map<IdEntry, Box<HoldEntry>>,
-    workflows: Map<Box<str>, Box<WorkflowEntry>>,
+    pub(super) reset_seen: u64,
+    pub(super) holds: Map<IdEntry, Box<HoldEntry>>,
+    pub(super) workflows: Map<Box<str>, Box<WorkflowEntry>>,
+    /// Something is of this version, which we do not read.
+    pub(super) newer: Option<u32>,
 }
 
 /// A subject's budgets by number of their rules, and their stamp.
 type Group = (Subject, u64, Vec<(u32, Image)>);
 
 /// A grant's stamp, cap and extra.
-type Given = (u64, Option<Cap>, Option<(i64, u64)>);
+pub(super) type Given = (u64, Option<Cap>, Option<(i64, u64)>);
 
-struct Single {
-    rule: RuleName,
-    carrier: u64,
-    stamp: u64,
-    image: Image,
+pub(super) struct Single {
+    pub(super) rule: RuleName,
+    pub(super) carrier: u64,
+    pub(super) stamp: u64,
+    pub(super) image: Image,
+}
+
+/// What a budget's rule is known by.
+pub(super) enum RuleOf {
+    /// In [`Found::rules`].
+    Number(u32),
+    Name(RuleName),
 }
 
 impl Found {
-    fn take(&mut self, item: Item<'_>) -> Result<(), String> {
+    pub(super) fn take(&mut self, item: Item<'_>) -> Result<(), String> {
         let (Item::Piece(bytes) | Item::Record { payload: bytes, .. }) = item;
-        let (at, entries) = entry::decode(bytes)?;
-        self.at = if self.stamp == 0 { at } else { self.at.max(at) };
-        entries.into_iter().try_for_each(|entry| self.add(entry))
+        self.decode(bytes)?.into_iter().try_for_each(|entry| self.add(entry))
     }
 
-    fn add(&mut self, entry: Entry) -> Result<(), String> {
+    /// The entries of a record or piece. Takes note of its instant.
+    pub(super) fn decode(&mut self, bytes: &[u8]) -> Result<Vec<Entry>, String> {
+        self.newer = self.newer.max(entry::newer(bytes));
+        let (at, entries) = entry::decode(bytes)?;
+        self.at = if self.stamp == 0 { at } else { self.at.max(at) };
+        Ok(entries)
+    }
+
+    /// What a later release wrote is not damaged.
+    pub(super) fn blame(&self, error: OpenError) -> OpenError {
+        match (error, self.newer) {
+            (OpenError::Corrupt { path, .. }, Some(version)) => OpenError::NewerVersion { path, version },
+            (error, _) => error,
+        }
+    }
+
+    pub(super) fn add(&mut self, entry: Entry) -> Result<(), String> {
         match entry {
             Entry::Rule { number, rule } => {
                 // Numbered without gaps, as they come.
@@ -195,8 +219,39 @@ impl Found {
     }
 
     /// How many resets were carried out: what is charged from now on was charged after all of them.
-    fn resets_done(&self) -> u64 {
+    pub(super) fn resets_done(&self) -> u64 {
         self.resets.1.max(self.reset_seen)
+    }
+
+    /// Hands out the budgets of each subject, of each the newest; but for those that workflows carry, which stay. A subject may come several times.
+    pub(super) fn each_subject(&mut self, mut act: impl FnMut(&Subject, Vec<(RuleOf, Image)>)) {
+        for (subject, stamp, budgets) in std::mem::take(&mut self.groups) {
+            let mut singles = self.budgets.get_mut(subject.as_str());
+            let mut all = Vec::with_capacity(budgets.len());
+            for (number, image) in budgets {
+                let Some(Some(name)) = self.rules.get(number as usize) else { continue };
+                // Taken out, so that each budget comes once; the others may belong to another group of the subject.
+                let single = singles.as_mut().and_then(|singles| {
+                    let place = singles.iter().position(|single| single.carrier == 0 && single.rule == *name)?;
+                    Some(singles.swap_remove(place))
+                });
+                let newer = single.filter(|single| single.stamp > stamp);
+                all.push((RuleOf::Number(number), newer.map_or(image, |single| single.image)));
+            }
+            act(&subject, all);
+        }
+        for (subject, singles) in &mut self.budgets {
+            let own = singles.extract_if(.., |single| single.carrier == 0);
+            let all: Vec<(RuleOf, Image)> = own.map(|single| (RuleOf::Name(single.rule), single.image)).collect();
+            if let (Ok(subject), false) = (subject.parse(), all.is_empty()) {
+                act(&subject, all);
+            }
+        }
+    }
+
+    /// What a workflow carries of its own.
+    pub(super) fn carried(&self, subject: &str, began: u64) -> impl Iterator<Item = &Single> {
+        self.budgets.get(subject).into_iter().flatten().filter(move |single| single.carrier == began)
     }
 }
 
@@ -223,11 +278,7 @@ impl Restoring<'_> {
             snapshot: recovered.snapshot,
             records: recovered.records,
             was_closed: recovered.is_closed || recovered.snapshot.is_none(),
-            torn: recovered.torn.as_ref().map(|torn| TornTail {
-                path: torn.path.clone(),
-                offset: torn.offset,
-                bytes: torn.bytes,
-            }),
+            torn: TornTail::of(recovered),
             foreign: recovered.foreign.clone(),
             unfinished: recovered.unfinished.clone(),
             ..RecoveryReport::default()
@@ -273,31 +324,15 @@ impl Restoring<'_> {
         rules.iter().flatten().for_each(|rule| begin(*rule));
         let named = found.budgets.values().flatten().filter(|single| single.carrier == 0);
         named.for_each(|single| begin(self.rule(&single.rule)));
-        for (subject, stamp, budgets) in std::mem::take(&mut found.groups) {
-            let mut all: Vec<(Rule, Image)> = Vec::with_capacity(budgets.len());
-            let singles = found.budgets.get_mut(subject.as_str());
-            let own = |singles: &mut Vec<Single>| singles.extract_if(.., |single| single.carrier == 0).collect();
-            let mut newer: Vec<Single> = singles.map(own).unwrap_or_default();
-            for (number, image) in budgets {
-                let (Some(Some(name)), Some(Some(rule))) =
-                    (found.rules.get(number as usize), rules.get(number as usize))
-                else {
-                    continue;
-                };
-                let single = newer.iter().position(|single| single.rule == *name);
-                let single = single.map(|index| newer.swap_remove(index)).filter(|single| single.stamp > stamp);
-                all.push((*rule, single.map_or(image, |single| single.image)));
-            }
-            all.extend(newer.into_iter().map(|single| (self.rule(&single.rule), single.image)));
-            self.subject(&subject, &all, report);
-        }
-        for (subject, singles) in &mut found.budgets {
-            let own = singles.extract_if(.., |single| single.carrier == 0);
-            let all: Vec<(Rule, Image)> = own.map(|single| (self.rule(&single.rule), single.image)).collect();
-            if let (Ok(subject), false) = (subject.parse(), all.is_empty()) {
-                self.subject(&subject, &all, report);
-            }
-        }
+        found.each_subject(|subject, budgets| {
+            let rule = |named: RuleOf| match named {
+                RuleOf::Number(number) => rules.get(number as usize).copied().flatten(),
+                RuleOf::Name(name) => Some(self.rule(&name)),
+            };
+            let all: Vec<(Rule, Image)> =
+                budgets.into_iter().filter_map(|(named, image)| Some((rule(named)?, image))).collect();
+            self.subject(subject, &all, report);
+        });
     }
 
     /// The budgets of one subject, but for those whose windows have ended for long: nobody could tell them from new ones.
@@ -336,8 +371,7 @@ impl Restoring<'_> {
                 continue;
             }
             let subject = format!("{}:{id}", workflow::KIND);
-            let singles = found.budgets.get(&*subject).map_or(&[][..], |singles| singles);
-            let singles: Vec<&Single> = singles.iter().filter(|single| single.carrier == entry.began).collect();
+            let singles: Vec<&Single> = found.carried(&subject, entry.began).collect();
             let Some(starter) = subjects(&entry.subjects) else { continue };
             let due = Timestamp::from_micros(entry.due);
             let image = WorkflowImage {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::store::Unwritten;
 use crate::holds::HoldId;
-use crate::persist::LogError;
+use crate::persist::{LogError, Recovered};
 use crate::subject::Subject;
 use crate::time::Timestamp;
 
@@ -130,5 +130,12 @@ impl From<LogError> for PersistError {
 impl From<Unwritten> for PersistError {
     fn from(Unwritten(error): Unwritten) -> Self {
         Self(error)
+    }
+}
+
+impl TornTail {
+    pub(super) fn of(recovered: &Recovered) -> Option<Self> {
+        let torn = recovered.torn.as_ref()?;
+        Some(Self { path: torn.path.clone(), offset: torn.offset, bytes: torn.bytes })
     }
 }

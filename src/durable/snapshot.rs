@@ -38,10 +38,12 @@ pub(super) fn write(
     how: Amounts,
     writer: &mut SnapshotWriter<'_>,
 ) -> Result<(), LogError> {
-    let mut pieces = Pieces { writer, encoder: Encoder::new(latest), latest };
+    let mut pieces = Pieces::new(writer, latest);
     let snapshot = Snapshot { core, store, stamp, now, how };
     snapshot.rules(&mut pieces)?;
     pieces.push(&Entry::Engine { stamp: stamp(), resets: core.resets.done() })?;
+    // A piece of their own: should the next one be damaged, the budgets of others can still be told.
+    pieces.finish()?;
     snapshot.budgets(&mut pieces)?;
     snapshot.grants(&mut pieces)?;
     snapshot.workflows(&mut pieces)?;
@@ -49,19 +51,26 @@ pub(super) fn write(
     pieces.finish()
 }
 
-struct Pieces<'a, 'w> {
+/// Entries on their way into a snapshot.
+pub(super) struct Pieces<'a, 'w> {
     writer: &'a mut SnapshotWriter<'w>,
     encoder: Encoder,
     latest: i64,
 }
 
-impl Pieces<'_, '_> {
-    fn push(&mut self, entry: &Entry) -> Result<(), LogError> {
+impl<'a, 'w> Pieces<'a, 'w> {
+    /// Of the instant `latest`, in microseconds.
+    pub(super) fn new(writer: &'a mut SnapshotWriter<'w>, latest: i64) -> Self {
+        Self { writer, encoder: Encoder::new(latest), latest }
+    }
+
+    pub(super) fn push(&mut self, entry: &Entry) -> Result<(), LogError> {
         self.encoder.push(entry);
         if self.encoder.len() >= PIECE_BYTES { self.finish() } else { Ok(()) }
     }
 
-    fn finish(&mut self) -> Result<(), LogError> {
+    /// Ends a piece, as it must at the end.
+    pub(super) fn finish(&mut self) -> Result<(), LogError> {
         let encoder = std::mem::replace(&mut self.encoder, Encoder::new(self.latest));
         self.writer.push(encoder.bytes())
     }

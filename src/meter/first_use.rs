@@ -91,10 +91,7 @@ impl Opened {
     /// Start and end of window `number`, if it is the one that began last.
     pub(super) fn bounds(&self, number: i64) -> Option<Bounds> {
         let state = LAYOUT.unpack(self.word.load(Ordering::Acquire), number);
-        let start = (state.amount as i64).saturating_sub(BIAS_MILLIS);
-        let at = Timestamp::from_millis;
-        (state.window == number && state.amount > 0)
-            .then(|| Bounds { start: at(start), end: at(start.saturating_add(self.length_millis)) })
+        if state.window == number { bounds_of(state.amount, self.length_millis) } else { None }
     }
 
     /// Lets the window `seen` begin at `now`, or when the one before the gap ended, if it is still the last one, and was opened by a clock that had
@@ -138,6 +135,18 @@ impl Opened {
     fn runs(&self, State { amount, .. }: State, now_millis: i64) -> bool {
         amount > 0 && now_millis < (amount as i64).saturating_sub(BIAS_MILLIS).saturating_add(self.length_millis)
     }
+}
+
+/// Start and end of a window of `span` that began when [`Opened::last`] said so; `None` if none did.
+#[cfg(feature = "persist")]
+pub(super) fn bounds(began: u64, span: Span) -> Option<Bounds> {
+    bounds_of(began, span.micros() / MICROS_PER_MILLI)
+}
+
+fn bounds_of(began: u64, length_millis: i64) -> Option<Bounds> {
+    let start = (began as i64).saturating_sub(BIAS_MILLIS);
+    let at = Timestamp::from_millis;
+    (began > 0).then(|| Bounds { start: at(start), end: at(start.saturating_add(length_millis)) })
 }
 
 /// An instant as the word holds it, never 0.

@@ -21,6 +21,8 @@
 //! charged: [`Meter::glance_at`] says what it says, every other reader finds it without.
 
 mod cold;
+#[cfg(feature = "persist")]
+mod dated;
 mod first_use;
 #[cfg(feature = "persist")]
 mod image;

@@ -27,11 +27,25 @@ impl Disk {
     pub(crate) fn open(dir: &Path) -> Result<Self, Fault> {
         let fault = |action| move |error| Fault::new(action, dir.to_owned(), error);
         create(dir).map_err(fault("create"))?;
+        Self::existing(dir)
+    }
+
+    /// The directory, which must be there.
+    pub(crate) fn existing(dir: &Path) -> Result<Self, Fault> {
         // Whatever links lead there: it is the same directory to the next one who opens it.
-        let dir = dir.canonicalize().map_err(fault("open"))?;
+        let dir = dir.canonicalize().map_err(|error| Fault::new("open", dir.to_owned(), error))?;
         // A file is found here.
         fs::read_dir(&dir).map_err(|error| Fault::new("open", dir.clone(), error))?;
         Ok(Self { dir })
+    }
+
+    /// Whether nothing is there: no directory, or one without a file in it.
+    pub(crate) fn is_free(dir: &Path) -> Result<bool, Fault> {
+        match fs::read_dir(dir) {
+            Ok(mut entries) => Ok(entries.next().is_none()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(error) => Err(Fault::new("open", dir.to_owned(), error)),
+        }
     }
 }
 
@@ -99,6 +113,22 @@ impl Vfs for Disk {
         fs::read(self.dir.join(name))
     }
 
+    fn len(&self, name: &str) -> io::Result<u64> {
+        fs::symlink_metadata(self.dir.join(name)).map(|metadata| metadata.len())
+    }
+
+    fn is_taken(&self) -> Option<bool> {
+        if OWNED.lock().contains(&self.dir) {
+            return Some(true);
+        }
+        match fs::metadata(self.dir.join(LOCK)) {
+            // Whoever has it has made the file.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(false),
+            Err(_) => None,
+            Ok(file) => is_locked(&file),
+        }
+    }
+
     fn create_new(&self, name: &str) -> io::Result<Arc<dyn VfsFile>> {
         let file = OpenOptions::new().write(true).create_new(true).open(self.dir.join(name))?;
         Ok(Arc::new(DiskFile { file }))
@@ -120,6 +150,25 @@ impl Vfs for Disk {
         // Keyed by the system's random numbers, anew for each.
         RandomState::new().hash_one(0_u64)
     }
+}
+
+/// Whether some process has a lock on the file, as far as the system shows: to try for the lock would keep others from it meanwhile.
+#[cfg(target_os = "linux")]
+fn is_locked(file: &fs::Metadata) -> Option<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let (device, inode) = (file.dev(), file.ino());
+    let major = device >> 8 & 0xfff | device >> 32 & !0xfff;
+    let minor = device & 0xff | device >> 12 & !0xff;
+    let (device, inode) = (format!(" {major:02x}:{minor:02x}:"), format!(":{inode} "));
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    // "1: FLOCK  ADVISORY  WRITE 1234 fd:00:5678 0 EOF". Some file systems give files another device than stands there.
+    let alike: Vec<&str> = locks.lines().filter(|line| line.contains("FLOCK") && line.contains(&inode)).collect();
+    if alike.iter().any(|line| line.contains(&device)) { Some(true) } else { alike.is_empty().then_some(false) }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_locked(_: &fs::Metadata) -> Option<bool> {
+    None
 }
 
 struct DiskFile {

@@ -90,6 +90,10 @@ impl Tag {
             Self::End => *b"DONE",
         }
     }
+
+    fn of(code: [u8; 4]) -> Option<Self> {
+        Self::ALL.into_iter().find(|tag| tag.code() == code)
+    }
 }
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
@@ -142,6 +146,13 @@ impl Header {
         }
         Ok(Self { kind, number, sequence, chain, synced, salt })
     }
+
+    /// What stands where the salt does in a header that is damaged: frames tell whether it is. A whole header of another file has none for us.
+    pub(crate) fn salt_of_damaged(bytes: &[u8]) -> Option<u64> {
+        let bytes = bytes.first_chunk::<HEADER_BYTES>()?;
+        let is_damaged = bytes[..8] != MAGIC || u64_at(bytes, 56) != XxHash3_64::oneshot(&bytes[..56]);
+        is_damaged.then(|| u64_at(bytes, 48))
+    }
 }
 
 /// Of another place in the file, and of another file, it is another one.
@@ -170,7 +181,7 @@ impl<'a> Frame<'a> {
     pub(crate) fn decode(file: &'a [u8], salt: u64, offset: usize) -> Result<Self, &'static str> {
         let bytes = file.get(offset..).filter(|bytes| bytes.len() >= FRAME_BYTES).ok_or("a frame is cut off")?;
         let payload_bytes = u32::from_le_bytes(array_at(bytes, 8)) as usize;
-        let tag = Tag::ALL.into_iter().find(|tag| tag.code() == bytes[12..16]).ok_or("no frame is there")?;
+        let tag = Tag::of(array_at(bytes, 12)).ok_or("no frame is there")?;
         if payload_bytes > PAYLOAD_BYTES_MAX {
             return Err("a frame's length is out of bounds");
         }
@@ -188,20 +199,30 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// The highest record that a whole frame at or after `from` says to be on disk, if that is `needed` or later. Wherever it begins: what is before it
-/// need not be whole.
+/// The whole frames that begin at or after `from`, each with its place: wherever they begin, what is before them need not be whole. Only heads that are
+/// likely are looked at: a payload may be full of what looks like frames, and a checksum takes a while.
+pub(crate) fn find_frames(
+    file: &[u8],
+    salt: u64,
+    from: usize,
+    is_likely: impl Fn(&Head) -> bool,
+) -> impl Iterator<Item = (usize, Frame<'_>)> {
+    let end = (file.len() + 1).saturating_sub(FRAME_BYTES);
+    (from..end).filter_map(move |offset| {
+        let tag = Tag::of(array_at(file, offset + 12))?;
+        let [sequence, synced, previous] = [16, 24, 32].map(|at| u64_at(file, offset + at));
+        let frame = is_likely(&Head { tag, sequence, synced, previous }).then(|| Frame::decode(file, salt, offset));
+        Some((offset, frame?.ok()?))
+    })
+}
+
+/// The highest record that a whole frame at or after `from` says to be on disk, if that is `needed` or later.
 pub(crate) fn find_proof(file: &[u8], salt: u64, from: usize, needed: u64) -> Option<u64> {
-    let ends = file.len().checked_sub(FRAME_BYTES)?;
-    let proofs = (from..=ends).filter_map(|offset| {
-        let tag: [u8; 4] = array_at(file, offset + 12);
-        if tag != Tag::Record.code() && tag != Tag::Shut.code() {
-            return None;
-        }
-        let (sequence, synced) = (u64_at(file, offset + 16), u64_at(file, offset + 24));
-        // Before the checksum is computed: a payload may be full of what looks like frames.
-        let is_likely = synced >= needed && synced < sequence && sequence - needed <= file.len() as u64;
-        let frame = is_likely.then(|| Frame::decode(file, salt, offset).ok())??;
-        Some(frame.synced)
-    });
-    proofs.max()
+    let is_likely = |&Head { tag, sequence, synced, .. }: &Head| {
+        matches!(tag, Tag::Record | Tag::Shut)
+            && synced >= needed
+            && synced < sequence
+            && sequence - needed <= file.len() as u64
+    };
+    find_frames(file, salt, from, is_likely).map(|(_, frame)| frame.synced).max()
 }

@@ -143,6 +143,12 @@ impl Opening {
         &self.recovered
     }
 
+    /// Lets the next files have numbers from `number` on: of a directory that goes on where another one ended.
+    pub(crate) fn numbered_from(mut self, number: u64) -> Self {
+        self.recovered.next_number = self.recovered.next_number.max(number);
+        self
+    }
+
     /// Publishes a snapshot of all that was handed out, and a segment to append to. Until it is published, the directory
     /// reads as it did before.
     pub(crate) fn publish(

@@ -11,6 +11,8 @@
 //! **Reading** ([`recover`]). Reads only, and hands out a prefix of what was appended: all of it, unless the power went, and then all that was synced.
 //! A tail that was never synced may be torn, and is reported. Everything else that is not as it was written is an error with file and offset.
 //!
+//! **Salvage** ([`salvage`](mod@salvage)) takes every frame that is whole from files that recovery refuses.
+//!
 //! **After recovery** nothing is appended to what was there: the owner publishes a snapshot of what it was handed, and a new segment.
 //!
 //! Everything goes through [`Vfs`], so that tests can cut the power at any operation (`sim`).
@@ -25,6 +27,7 @@ mod log;
 mod names;
 mod queue;
 mod recover;
+mod salvage;
 mod segment;
 mod vfs;
 
@@ -33,7 +36,9 @@ pub(crate) use error::LogError;
 pub use error::{Fault, OpenError};
 pub(crate) use files::SnapshotWriter;
 pub(crate) use log::{Log, Opening};
-pub(crate) use recover::{Item, Recovered};
+pub(crate) use names::{Kind, LOCK, Name};
+pub(crate) use recover::{Item, Recovered, recover};
+pub(crate) use salvage::{Gap, Salvage, Taken, first_gap, salvage};
 pub(crate) use vfs::Vfs;
 
 #[cfg(all(test, loom))]

@@ -95,6 +95,17 @@ pub(crate) fn recover(
     Ok(reading.found)
 }
 
+/// Hands out the pieces of one snapshot, which must be whole. The answer is the last record before it.
+pub(super) fn read_snapshot(
+    vfs: &dyn Vfs,
+    number: u64,
+    visit: &mut dyn FnMut(Item<'_>) -> Result<(), String>,
+) -> Result<u64, OpenError> {
+    let mut reading = Reading { vfs, visit, found: Recovered::default() };
+    reading.snapshot(number)?;
+    Ok(reading.found.sequence)
+}
+
 struct Reading<'a> {
     vfs: &'a dyn Vfs,
     visit: &'a mut dyn FnMut(Item<'_>) -> Result<(), String>,

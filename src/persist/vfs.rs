@@ -21,6 +21,15 @@ pub(crate) trait Vfs: Send + Sync {
 
     fn read(&self, name: &str) -> io::Result<Vec<u8>>;
 
+    fn len(&self, name: &str) -> io::Result<u64> {
+        self.read(name).map(|bytes| bytes.len() as u64)
+    }
+
+    /// Whether the directory has an owner, where that can be told without becoming it.
+    fn is_taken(&self) -> Option<bool> {
+        None
+    }
+
     /// An error of kind `AlreadyExists` if there is something of that name.
     fn create_new(&self, name: &str) -> io::Result<Arc<dyn VfsFile>>;
 

@@ -36,6 +36,8 @@ pub(crate) const KIND: &str = "workflow";
 const PLACES: &str = "workflows";
 /// The resource of which each step takes one, if the policy declares it.
 const STEPS: &str = "steps";
+/// The limit of its own that counts steps.
+pub(crate) const STEPS_LIMIT: &str = "workflow.steps";
 /// The resource of which each tool call takes one, if the policy declares it; and so with `.` and the tool's name behind it.
 const TOOL_CALLS: &str = "tool_calls";
 
@@ -355,7 +357,7 @@ impl Own {
         carried: impl Fn(Carried) -> Carried,
     ) -> Result<Self, WorkflowError> {
         let steps = (core.hidden_resource("workflow steps"), STEPS, Unit::Count);
-        let steps = carried(Carried::new("workflow.steps", subject, steps, spec.steps));
+        let steps = carried(Carried::new(STEPS_LIMIT, subject, steps, spec.steps));
         let tool = |(index, tool): (usize, &Tool)| {
             let resource = core.hidden_resource(&format!("workflow tool {index}"));
             let (limit, cap) = match tool {

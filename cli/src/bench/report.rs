@@ -13,7 +13,7 @@ use super::machine::Machine;
 use super::settings::{Distribution, Mix, Operation};
 use super::tree::Tree;
 use super::verify::Unverified;
-use crate::render::{grouped, right, table};
+use crate::render::{grouped, many, right, table};
 
 /// A finished run.
 pub(super) struct Report<'a> {
@@ -190,11 +190,6 @@ fn by_thread(figures: &[f64], text: impl Fn(f64) -> String) -> String {
     let least = figures.iter().copied().fold(f64::INFINITY, f64::min);
     let most = figures.iter().copied().fold(0.0, f64::max);
     format!("{} to {}", text(least), text(most))
-}
-
-/// `1 thread`, `2 threads`.
-fn many(count: u64, word: &str) -> String {
-    format!("{} {word}{}", grouped(count.into()), if count == 1 { "" } else { "s" })
 }
 
 fn whole(rate: f64) -> String {

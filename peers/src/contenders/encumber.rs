@@ -79,18 +79,18 @@ mod journal {
         let spec = |name, groups, make| Spec::new(name, "", groups, make).without_package();
         vec![
             spec(names::JOURNAL, &[Direct], |plan| {
-                plan.seats(|| Ok(InDir::of(plan.max, &["agent"], |engine| Handle::new(engine, &["agent:a"]))?))
+                plan.seats(|| InDir::of(plan.max, &["agent"], |engine| Handle::new(engine, &["agent:a"])))
             }),
             spec(names::JOURNAL, &[Settle], |plan| {
                 plan.seats(|| {
-                    Ok(InDir::of(plan.max, &["agent"], |engine| Ok(Settling(Handle::new(engine, &["agent:a"])?)))?)
+                    InDir::of(plan.max, &["agent"], |engine| Ok(Settling(Handle::new(engine, &["agent:a"])?)))
                 })
             }),
             spec(names::JOURNAL, &[Keys1k], |plan| {
                 plan.seats(|| {
-                    Ok(InDir::of(plan.max, &["agent"], |engine| {
+                    InDir::of(plan.max, &["agent"], |engine| {
                         Ok(ByKey { engine: engine.clone(), tokens: engine.resource("tokens")? })
-                    })?)
+                    })
                 })
             }),
             spec(names::JOURNAL, &[Levels], |plan| {

@@ -7,6 +7,7 @@ mod faults;
 mod golden;
 mod host;
 mod round_trip;
+mod salvage;
 mod threads;
 
 /// How many states a test goes through: more where there is time.
