@@ -113,7 +113,7 @@ impl Store {
         let seats: Vec<&Seat> = plan.seats.iter().filter(beyond).collect();
         let _locks = self.lock_all(seats.iter().map(|seat| &*seat.meter));
         let images: Vec<Image> =
-            seats.iter().map(|seat| seat.meter.image_ahead(seat.window.index(at), |_| 0)).collect();
+            seats.iter().map(|seat| seat.meter.image_to_raise(seat.window.index(at), |_| 0)).collect();
         let budgets = seats.iter().zip(&images).map(|(seat, image)| seat.entry(self.stamp(), image.clone()));
         let entries: Vec<Entry> = budgets.chain([entry]).collect();
         self.append(at, &entries, Wait::Mode)?;
@@ -191,6 +191,27 @@ impl Plan {
             }
         }
         is_written
+    }
+
+    /// After a call that was refused: what others have written while it had charged something may have it in it.
+    #[inline]
+    pub(crate) fn write_refused(&self, ask: Ask<'_>, now: Timestamp) {
+        let seats = self.seats.iter().filter(|seat| !seat.meter.has_several_words());
+        for (seat, amount) in seats.filter_map(|seat| Some((seat, ask.amount_of(seat.resource)?))) {
+            if seat.meter.slack() > amount {
+                self.lower_after(seat, amount, now);
+            }
+        }
+    }
+
+    #[cold]
+    fn lower_after(&self, seat: &Seat, amount: u64, now: Timestamp) {
+        if let Some(store) = self.core.store()
+            && seat.meter.slack() > amount.max(seat.step(&seat.image(now), Ahead::Step))
+        {
+            // Where it is not written, the ceiling on disk is as high as it was.
+            let _degraded = store.lower(&[seat], Ahead::Step, None, now);
+        }
     }
 
     /// Writes down several budgets at once, as they stand: all of them or none.

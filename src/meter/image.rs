@@ -75,7 +75,9 @@ impl Meter {
     /// Whether there may be something to write down. A glance: what is charged meanwhile is not seen.
     pub(crate) fn is_used(&self) -> bool {
         let amount = self.layout().saturated() & self.word.load(Ordering::Acquire);
-        amount > 0 || self.cold.get().is_some()
+        // Below a ceiling somebody may charge at any moment, and write nothing.
+        let is_written = ![0, UNWATCHED].contains(&self.ceiling.load(Ordering::Acquire));
+        amount > 0 || is_written || self.cold.get().is_some()
     }
 
     /// How far the ceiling is above what is charged.
@@ -149,7 +151,7 @@ impl Meter {
             // Somebody else has.
             return Ok(());
         }
-        let image = self.image_ahead(near, ahead);
+        let image = self.image_to_raise(near, ahead);
         if image.is_nothing() {
             return Ok(());
         }
@@ -157,6 +159,13 @@ impl Meter {
         write(&image)?;
         self.set_ceiling(&image);
         Ok(())
+    }
+
+    /// How it stands, with so much ahead of what is charged, but no lower than the ceiling: below that others charge, and write nothing.
+    pub(crate) fn image_to_raise(&self, near: i64, ahead: impl FnOnce(&Image) -> u64) -> Image {
+        let mut image = self.image_ahead(near, ahead);
+        self.up_to_ceiling(&mut image);
+        image
     }
 
     /// How it stands, with so much ahead of what is charged.

@@ -592,7 +592,13 @@ fn admit_inside(
     if let Some(component) = plan.degraded.filter(|_| core.failure_policy.reserve == OnFailure::Closed) {
         return Err(ChargeError::Degraded(component).into());
     }
-    let passed = charge::charge(&plan.seats, core, ask, now, windows).map_err(NotAdmitted::Refused)?;
+    let passed = match charge::charge(&plan.seats, core, ask, now, windows) {
+        Ok(passed) => passed,
+        Err(refused) => {
+            plan.write_refused(ask, now);
+            return Err(NotAdmitted::Refused(refused));
+        }
+    };
     match plan.cover(ask, ahead, now) {
         Recorded::Yes if plan.degraded.is_none() => Ok(passed.into()),
         Recorded::Yes | Recorded::InMemory => Ok(Admission::from(passed).degraded()),

@@ -38,6 +38,9 @@ impl Plan {
     }
 
     #[inline]
+    pub(crate) fn write_refused(&self, _: Ask<'_>, _: Timestamp) {}
+
+    #[inline]
     pub(crate) fn write_together(&self, _: &[usize], _: Timestamp) -> bool {
         true
     }

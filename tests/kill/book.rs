@@ -223,15 +223,13 @@ impl Book {
         }
     }
 
-    /// By how much what is found may be above what was charged: a step, or the largest amount; and what calls that were refused in the end had
-    /// charged in other threads when the ceiling was put there.
+    /// By how much what is found may be above what was charged: a step, or the largest amount.
     fn step(&self, budget: Budget, found: u64, cap: Option<u64>) -> u64 {
         let rule = RULES.iter().find(|rule| rule.id == budget.0).unwrap();
         if !self.has_begun || self.is_closed || rule.is_rolling() {
             return 0;
         }
-        let tried = (THREADS as u64 - 1) * amount_max(rule.resource);
-        (cap.unwrap_or(found) / 64).max(amount_max(rule.resource)) + tried
+        (cap.unwrap_or(found) / 64).max(amount_max(rule.resource))
     }
 
     /// Compares with what an engine has read back: all that is wrong.

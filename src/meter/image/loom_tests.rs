@@ -150,3 +150,22 @@ fn loom_an_undone_charge_leaves_enough_written() {
         undone.join().unwrap();
     });
 }
+
+#[test]
+fn loom_a_raise_against_what_falls_and_is_charged_again_below_the_ceiling() {
+    explore(3, || {
+        let written = Written::new();
+        written.charge(10, 8, 0);
+        written.meter.hold(10, 8);
+        let other = spawn(&written, |written| {
+            // By so little that nobody writes it.
+            written.meter.settle(10, 8, 0);
+            written.charge(10, 3, 0);
+            assert!(written.found(10) >= 3);
+        });
+        written.charge(10, 5, 0);
+        assert!(written.found(10) >= 5);
+        other.join().unwrap();
+        assert!(written.found(10) >= 8, "{} of 8", written.found(10));
+    });
+}
