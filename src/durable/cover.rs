@@ -79,10 +79,22 @@ impl Store {
         } else {
             self.is_up()?;
         }
-        let _lock = self.lock(&seat.meter);
+        let lock = self.lock(&seat.meter);
         let step = |image: &Image| seat.step(image, ahead).saturating_sub(amount);
         let write = |image: &Image| self.append(now, &[seat.entry(self.stamp(), image.clone())], Wait::Mode);
-        seat.meter.raise_ceiling(seat.window.index(now), step, write)
+        seat.meter.raise_ceiling(seat.window.index(now), step, write)?;
+        drop(lock);
+        self.lower_if_far(seat, amount, ahead, now)
+    }
+
+    /// Lowers the ceiling of a budget that is further above what is charged than it should be after an operation of `amount`: something was given back, or
+    /// a call was refused that had charged something while it was written.
+    fn lower_if_far(&self, seat: &Seat, amount: u64, ahead: Ahead, now: Timestamp) -> Result<(), Unwritten> {
+        let (may_be, slack) = (ahead.or_as_much_as(amount), seat.meter.slack());
+        if seat.meter.has_several_words() || slack <= may_be || slack <= seat.step(&seat.image(now), ahead) {
+            return Ok(());
+        }
+        self.lower(&[seat], ahead, None, now)
     }
 
     /// Puts the ceilings of budgets a step above what is charged, wherever they were: all of them or none. With the number of resets.
@@ -180,10 +192,8 @@ impl Plan {
             let Some(amount) = cost.amount(seat.resource) else { continue };
             let written = if seat.meter.is_beyond() {
                 store.raise(seat, amount, ahead, now)
-            } else if seat.meter.slack() > ahead.or_as_much_as(amount).max(seat.step(&seat.image(now), ahead)) {
-                store.lower(&[seat], ahead, None, now)
             } else {
-                Ok(())
+                store.lower_if_far(seat, amount, ahead, now)
             };
             if let Err(unwritten) = written {
                 self.core.lose_store(&unwritten, now);
@@ -198,19 +208,12 @@ impl Plan {
     pub(crate) fn write_refused(&self, ask: Ask<'_>, now: Timestamp) {
         let seats = self.seats.iter().filter(|seat| !seat.meter.has_several_words());
         for (seat, amount) in seats.filter_map(|seat| Some((seat, ask.amount_of(seat.resource)?))) {
-            if seat.meter.slack() > amount {
-                self.lower_after(seat, amount, now);
+            if seat.meter.slack() > amount
+                && let Some(store) = self.core.store()
+            {
+                // Where it is not written, the ceiling on disk is as high as it was.
+                let _degraded = store.lower_if_far(seat, amount, Ahead::Step, now);
             }
-        }
-    }
-
-    #[cold]
-    fn lower_after(&self, seat: &Seat, amount: u64, now: Timestamp) {
-        if let Some(store) = self.core.store()
-            && seat.meter.slack() > amount.max(seat.step(&seat.image(now), Ahead::Step))
-        {
-            // Where it is not written, the ceiling on disk is as high as it was.
-            let _degraded = store.lower(&[seat], Ahead::Step, None, now);
         }
     }
 

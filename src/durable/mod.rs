@@ -58,7 +58,8 @@ pub use crate::persist::{Fault, OpenError};
 /// **What is written.** In a journal, a budget is written when it rises above a *ceiling* that was written before, and that is put ahead of it by a
 /// sixty-fourth of its cap. So it is written some 64 times on its way to the cap, and most charges write nothing. After a kill it is read
 /// back at the ceiling: never below what was answered, and above it by no more than the holds that were open, and the larger of that
-/// step and one operation's amount. [`Engine::close`](crate::Engine::close), and dropping the last handle, write exact amounts.
+/// step and one operation's amount; and, if the kill comes in the moment before that is put right, what calls of other threads had charged that
+/// were refused then. [`Engine::close`](crate::Engine::close), and dropping the last handle, write exact amounts.
 /// Budgets with rolling windows are written at each operation.
 ///
 /// ```

@@ -223,13 +223,15 @@ impl Book {
         }
     }
 
-    /// By how much what is found may be above what was charged: a step, or the largest amount.
+    /// By how much what is found may be above what was charged: a step, or the largest amount; and, where the kill came in the moment before that is put
+    /// right, what calls that were refused had charged in other threads when the ceiling was put there.
     fn step(&self, budget: Budget, found: u64, cap: Option<u64>) -> u64 {
         let rule = RULES.iter().find(|rule| rule.id == budget.0).unwrap();
         if !self.has_begun || self.is_closed || rule.is_rolling() {
             return 0;
         }
-        (cap.unwrap_or(found) / 64).max(amount_max(rule.resource))
+        let tried = (THREADS as u64 - 1) * amount_max(rule.resource);
+        (cap.unwrap_or(found) / 64).max(amount_max(rule.resource)) + tried
     }
 
     /// Compares with what an engine has read back: all that is wrong.
