@@ -122,7 +122,11 @@ fn pauses(subjects: u64) {
             }
             let beside =
                 if with_snapshot { format!("while a snapshot is written ({wrote:?})") } else { "alone".to_owned() };
-            println!("longest call {what}, {beside}: {:?} (median of {ROUNDS})", median(found));
+            let quietest = found.iter().min().copied().unwrap_or_default();
+            println!(
+                "longest call {what}, {beside}: {:?} (median of {ROUNDS}; {quietest:?} in the quietest)",
+                median(found)
+            );
         }
     }
 }

@@ -300,7 +300,7 @@ fn charged_by(scope: &Scope) -> BTreeMap<String, u64> {
 fn what_was_charged_while_nothing_could_be_written_is_written_once_it_can() {
     const STEPS: u32 = 20;
     let mut states = 0;
-    for seed in 1..=states_wanted(40) / 4 {
+    for seed in 1..=states_wanted(16) / 4 {
         let mut operations = None;
         for at in 1.. {
             let mut host = Host::new(seed, Stop::Kill);
@@ -368,7 +368,7 @@ fn states_wanted(everyday: u64) -> u64 {
 #[test]
 fn nothing_answered_is_under_counted_wherever_the_machine_stops() {
     const STEPS: u32 = 60;
-    let wanted = states_wanted(1_000);
+    let wanted = states_wanted(400);
     let first = std::env::var("ENCUMBER_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1_u64);
     let mut states = 0;
     for seed in first.. {

@@ -46,7 +46,7 @@ pub(crate) type Rule = (u32, Window);
 pub(crate) type Meters = SmallVec<[MeterRef; 4]>;
 
 /// So many that a sweep locks a shard of a large registry for well under a millisecond.
-const SHARDS: usize = 128;
+const SHARDS: usize = 256;
 /// Nothing is swept below this many subjects, unless it is asked for or the registry is full.
 const SWEEP_FROM: u64 = 1_024;
 /// Subjects that a full registry examines, on average, for each new one that is asked for.
