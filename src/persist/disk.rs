@@ -72,14 +72,17 @@ fn sync_dir(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives the directory back when dropped; the system's lock ends with the file.
+/// Gives the directory back when dropped.
 struct Owned {
     dir: PathBuf,
-    _file: File,
+    file: File,
 }
 
 impl Drop for Owned {
+    #[expect(clippy::incompatible_msrv, reason = "the feature asks for a later compiler than the crate")]
     fn drop(&mut self) {
+        // It would end with the file, but that may be open in a process that is just being made. If it cannot be, it ends then.
+        let _ends_later = self.file.unlock();
         OWNED.lock().remove(&self.dir);
     }
 }
@@ -102,7 +105,7 @@ impl Vfs for Disk {
             Err(TryLockError::Error(error)) => return Err(error),
         }
         owned.insert(self.dir.clone());
-        Ok(Some(Box::new(Owned { dir: self.dir.clone(), _file: file })))
+        Ok(Some(Box::new(Owned { dir: self.dir.clone(), file })))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {

@@ -123,6 +123,32 @@ fn a_second_opener_in_another_process_is_told_so() {
     assert!(!asks(), "it was not let in");
 }
 
+/// A process that is being made has the files of the one that makes it, up to the moment in which it becomes another program.
+#[cfg(unix)]
+#[test]
+fn a_directory_is_free_at_once_though_a_process_is_being_made() {
+    let room = Room::new("while-forking");
+    let done = crate::sync::Mark::new();
+    std::thread::scope(|threads| {
+        for _ in 0..2 {
+            threads.spawn(|| {
+                while !done.is_set() {
+                    Command::new("true").status().expect("it runs");
+                }
+            });
+        }
+        for _ in 0..500 {
+            let vfs = disk(&room.dir());
+            let lock = vfs.lock().expect("it can be locked");
+            if lock.is_none() {
+                done.set();
+                panic!("nobody has it");
+            }
+        }
+        done.set();
+    });
+}
+
 #[cfg(unix)]
 #[test]
 fn a_directory_that_is_removed_is_noticed() {
