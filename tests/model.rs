@@ -1,6 +1,7 @@
 //! The engine against the reference model: the same random operations, every outcome and every figure compared.
 //!
-//! `ENCUMBER_SEED` sets the seed (64 bits, printed on failure), `ENCUMBER_CASES_N` how many runs are made.
+//! `ENCUMBER_SEED` sets the seed (64 bits, printed on failure), `ENCUMBER_CASES_N` how many runs are made,
+//! `ENCUMBER_REOPENED_CASES_N` how many of an engine that is closed and opened between steps.
 
 #[path = "model/mod.rs"]
 mod harness;
@@ -84,19 +85,23 @@ const RARE_REOPENED: [&str; 4] = ["id replayed", "refund too late", "refunded ag
 
 #[test]
 fn engine_and_model_agree() {
-    agree(CASES_N, Reopening::Never, &HAPPENS);
+    agree(("ENCUMBER_CASES_N", CASES_N), Reopening::Never, &HAPPENS);
 }
 
 #[cfg(feature = "persist")]
 #[test]
 fn engine_and_model_agree_when_it_is_closed_and_opened_between_steps() {
     let happens = HAPPENS.iter().chain(&HAPPENS_REOPENED).filter(|what| !RARE_REOPENED.contains(what));
-    agree(REOPENED_CASES_N, Reopening::BetweenSteps, &happens.copied().collect::<Vec<_>>());
+    agree(
+        ("ENCUMBER_REOPENED_CASES_N", REOPENED_CASES_N),
+        Reopening::BetweenSteps,
+        &happens.copied().collect::<Vec<_>>(),
+    );
 }
 
-fn agree(cases_default: u32, reopening: Reopening, happens: &[&str]) {
+fn agree((number, cases_default): (&str, u32), reopening: Reopening, happens: &[&str]) {
     let seed = from_environment("ENCUMBER_SEED", SEED);
-    let cases = from_environment("ENCUMBER_CASES_N", cases_default);
+    let cases = from_environment(number, cases_default);
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 20_000, ..Config::default() };
     let mut seed_bytes = [0; 32];
     seed_bytes[..8].copy_from_slice(&seed.to_le_bytes());
@@ -113,9 +118,9 @@ fn agree(cases_default: u32, reopening: Reopening, happens: &[&str]) {
     match outcome {
         Ok(()) => {}
         Err(TestError::Fail(reason, (head, steps))) => {
-            panic!("ENCUMBER_SEED={seed} ENCUMBER_CASES_N={cases}: {reason}\nbytes: {head:?} {steps:?}")
+            panic!("ENCUMBER_SEED={seed} {number}={cases}: {reason}\nbytes: {head:?} {steps:?}")
         }
-        Err(error) => panic!("ENCUMBER_SEED={seed} ENCUMBER_CASES_N={cases}: {error}"),
+        Err(error) => panic!("ENCUMBER_SEED={seed} {number}={cases}: {error}"),
     }
     let tally = tally.into_inner();
     if cases >= cases_default {
