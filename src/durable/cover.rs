@@ -3,7 +3,7 @@
 //! See [`crate::meter`]'s `image` for what a ceiling is, and what keeps it above what is charged.
 
 use super::entry::{Entry, RuleName};
-use super::store::{Store, Unwritten, Wait};
+use super::store::{Store, Unwritten};
 use crate::amount::{Cap, Cost};
 use crate::charge::{Ask, Seat, Windows};
 use crate::engine::{Core, OnFailure};
@@ -81,7 +81,7 @@ impl Store {
         }
         let lock = self.lock(&seat.meter);
         let step = |image: &Image| seat.step(image, ahead).saturating_sub(amount);
-        let write = |image: &Image| self.append(now, &[seat.entry(self.stamp(), image.clone())], Wait::Mode);
+        let write = |image: &Image| self.append(now, &[seat.entry(self.stamp(), image.clone())]);
         seat.meter.raise_ceiling(seat.window.index(now), step, write)?;
         drop(lock);
         self.lower_if_far(seat, amount, ahead, now)
@@ -109,9 +109,7 @@ impl Store {
         let mut entries: Vec<Entry> =
             seats.iter().zip(&images).map(|(seat, image)| seat.entry(self.stamp(), image.clone())).collect();
         entries.extend(resets.map(|resets| Entry::Engine { stamp: self.stamp(), resets }));
-        // If the power takes it, the ceilings were higher: nobody is waited for but who asked for a reset.
-        let wait = if resets.is_some() { Wait::Mode } else { Wait::Written };
-        self.append(now, &entries, wait)?;
+        self.append(now, &entries)?;
         for (seat, image) in seats.iter().zip(&images) {
             seat.meter.set_ceiling(image);
         }
@@ -128,7 +126,7 @@ impl Store {
             seats.iter().map(|seat| seat.meter.image_to_raise(seat.window.index(at), |_| 0)).collect();
         let budgets = seats.iter().zip(&images).map(|(seat, image)| seat.entry(self.stamp(), image.clone()));
         let entries: Vec<Entry> = budgets.chain([entry]).collect();
-        self.append(at, &entries, Wait::Mode)?;
+        self.append(at, &entries)?;
         for (seat, image) in seats.iter().zip(&images) {
             seat.meter.set_ceiling(image);
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::entry::{Amounts, Entry, HoldEntry, IdEntry, Named, PartEntry, SeatEntry, SettledEntry};
-use super::store::{Unwritten, Wait};
+use super::store::Unwritten;
 use crate::amount::{Cost, Resource};
 use crate::charge::{UNWRITTEN, Windows};
 use crate::engine::{Core, Names};
@@ -51,7 +51,7 @@ impl Core {
         store.is_up()?;
         let stamp = store.stamp();
         let Some(entry) = self.hold_entry(hold, image, stamp) else { return Ok(()) };
-        store.append(at, &[entry], Wait::Mode).inspect_err(|unwritten| self.lose_store(unwritten, at))
+        store.append(at, &[entry]).inspect_err(|unwritten| self.lose_store(unwritten, at))
     }
 
     /// The same of one that was just made, together with what it charged.

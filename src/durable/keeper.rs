@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::entry::RuleName;
 use super::report::{Journal, PersistError, RecoveryReport};
 use super::snapshot::{self, Amounts, grant_entry, workflow_entry};
-use super::store::{Store, Unwritten, Wait};
+use super::store::{Store, Unwritten};
 use super::{Mode, Persist, Sync};
 use crate::charge::Label;
 use crate::engine::{CapError, Component, Core, Engine, OnFailure};
@@ -198,7 +198,7 @@ impl Core {
         let Some(store) = self.store() else { return Ok(()) };
         let rule = RuleName { limit: (&*label.limit).into(), resource: (&*label.resource).into(), window };
         let entry = grant_entry(rule, subject.as_str(), grant, store.stamp());
-        let written = store.append(at, &[entry], Wait::Mode);
+        let written = store.append(at, &[entry]);
         written.map_err(|unwritten| {
             self.lose_store(&unwritten, at);
             CapError::Degraded(Component::Store)
@@ -215,7 +215,7 @@ impl Core {
         // Taken first: of two that are written at once the later one has seen what the other did.
         let stamp = store.stamp();
         let Some(image) = image() else { return Ok(()) };
-        match store.append(at, &[workflow_entry(self, &image, stamp)], Wait::Mode) {
+        match store.append(at, &[workflow_entry(self, &image, stamp)]) {
             Err(unwritten) => {
                 self.lose_store(&unwritten, at);
                 if self.is_closed_by(&unwritten) { Err(ChargeError::Degraded(Component::Store)) } else { Ok(()) }

@@ -39,15 +39,6 @@ pub(crate) struct Store {
     closed: Mark,
 }
 
-/// For what somebody who writes waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wait {
-    /// That it survives the end of the process.
-    Written,
-    /// That it is as safe as the mode says.
-    Mode,
-}
-
 /// Something was not written down, and nothing is until that is over.
 #[derive(Clone, Debug)]
 pub(crate) struct Unwritten(pub(super) Arc<LogError>);
@@ -117,8 +108,8 @@ impl Store {
         self.log.standing().appended
     }
 
-    /// Writes a record, and returns once it is written, or as safe as the mode says.
-    pub(super) fn append(&self, at: Timestamp, entries: &[Entry], wait: Wait) -> Result<(), Unwritten> {
+    /// Writes a record, and returns once it is as safe as the mode says.
+    pub(super) fn append(&self, at: Timestamp, entries: &[Entry]) -> Result<(), Unwritten> {
         let Mode::Journal(sync) = self.mode else { return Ok(()) };
         self.is_up()?;
         let mut encoder = Encoder::new(self.see(at));
@@ -126,8 +117,8 @@ impl Store {
             encoder.push(entry);
         }
         let written = self.log.append(encoder.bytes()).and_then(|sequence| match sync {
-            Sync::Always if wait == Wait::Mode => self.log.sync_to(sequence),
-            Sync::Always | Sync::EverySecond | Sync::Os => Ok(()),
+            Sync::Always => self.log.sync_to(sequence),
+            Sync::EverySecond | Sync::Os => Ok(()),
         });
         written.map_err(|error| self.fail(error))
     }
