@@ -300,7 +300,7 @@ fn charged_by(scope: &Scope) -> BTreeMap<String, u64> {
 fn what_was_charged_while_nothing_could_be_written_is_written_once_it_can() {
     const STEPS: u32 = 20;
     let mut states = 0;
-    for seed in 1..=states_wanted(16) / 4 {
+    for seed in 1..=states_wanted(1_600) / 400 {
         let mut operations = None;
         for at in 1.. {
             let mut host = Host::new(seed, Stop::Kill);
