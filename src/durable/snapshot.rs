@@ -15,6 +15,7 @@ use crate::persist::{LogError, SnapshotWriter};
 use crate::scope::Carried;
 use crate::subject::Subject;
 use crate::time::Timestamp;
+use crate::window::Window;
 use crate::workflow::{WorkflowImage, image_of};
 
 /// Gathered before it becomes a piece.
@@ -39,7 +40,8 @@ pub(super) fn write(
     writer: &mut SnapshotWriter<'_>,
 ) -> Result<(), LogError> {
     let mut pieces = Pieces::new(writer, latest);
-    let snapshot = Snapshot { core, store, stamp, now, how };
+    let rules = core.names.lock().all_rules();
+    let snapshot = Snapshot { core, rules, store, stamp, now, how };
     snapshot.rules(&mut pieces)?;
     pieces.push(&Entry::Engine { stamp: stamp(), resets: core.resets.done() })?;
     // A piece of their own: should the next one be damaged, the budgets of others can still be told.
@@ -76,9 +78,11 @@ impl<'a, 'w> Pieces<'a, 'w> {
     }
 }
 
-#[derive(Clone, Copy)]
 struct Snapshot<'a> {
     core: &'a Core,
+    /// All rules by their numbers, taken once: what a policy that is set meanwhile adds has no number in this snapshot, and its budgets are
+    /// written by name after it.
+    rules: Vec<(Box<str>, Box<str>, Window)>,
     store: Option<&'a Store>,
     stamp: &'a dyn Fn() -> u64,
     now: Timestamp,
@@ -86,22 +90,20 @@ struct Snapshot<'a> {
 }
 
 impl Snapshot<'_> {
-    fn rules(self, pieces: &mut Pieces<'_, '_>) -> Result<(), LogError> {
-        let rules = self.core.names.lock().all_rules();
-        for (number, (limit, resource, window)) in (0..).zip(rules) {
+    fn rules(&self, pieces: &mut Pieces<'_, '_>) -> Result<(), LogError> {
+        for (number, (limit, resource, window)) in (0..).zip(self.rules.iter().cloned()) {
             pieces.push(&Entry::Rule { number, rule: RuleName { limit, resource, window } })?;
         }
         Ok(())
     }
 
-    fn budgets(self, pieces: &mut Pieces<'_, '_>) -> Result<(), LogError> {
-        let rules = self.core.names.lock().all_rules();
+    fn budgets(&self, pieces: &mut Pieces<'_, '_>) -> Result<(), LogError> {
         for group in self.core.registry.in_use() {
             // Taken first: what is written of them meanwhile is newer.
             let stamp = (self.stamp)();
             let mut budgets = Vec::new();
             for meter in group.meters() {
-                let Some((.., window)) = rules.get(meter.number() as usize) else { continue };
+                let Some((.., window)) = self.rules.get(meter.number() as usize) else { continue };
                 let image = self.image(meter, window.index(self.now));
                 if !image.is_nothing() {
                     budgets.push((meter.number(), image));
@@ -115,12 +117,12 @@ impl Snapshot<'_> {
     }
 
     /// A budget, read under its lock.
-    fn image(self, meter: &Meter, near: i64) -> Image {
+    fn image(&self, meter: &Meter, near: i64) -> Image {
         let _lock = self.store.map(|store| store.lock(meter));
         self.image_locked(meter, near)
     }
 
-    fn image_locked(self, meter: &Meter, near: i64) -> Image {
+    fn image_locked(&self, meter: &Meter, near: i64) -> Image {
         match self.how {
             Amounts::Ceilings => {
                 let mut image = meter.image(near);
@@ -139,11 +141,10 @@ impl Snapshot<'_> {
         }
     }
 
-    fn grants(self, pieces: &mut Pieces<'_, '_>) -> Result<(), LogError> {
-        let rules = self.core.names.lock().all_rules();
+    fn grants(&self, pieces: &mut Pieces<'_, '_>) -> Result<(), LogError> {
         let entries: Vec<Entry> = self.core.grants.with_all(|all| {
             let entry = |(subject, rule, grant): (&Subject, u32, &Grant)| {
-                let (limit, resource, window) = rules.get(rule as usize).cloned()?;
+                let (limit, resource, window) = self.rules.get(rule as usize).cloned()?;
                 Some(grant_entry(RuleName { limit, resource, window }, subject.as_str(), grant, (self.stamp)()))
             };
             all.filter_map(entry).collect()
@@ -151,7 +152,7 @@ impl Snapshot<'_> {
         entries.iter().try_for_each(|entry| pieces.push(entry))
     }
 
-    fn workflows(self, pieces: &mut Pieces<'_, '_>) -> Result<(), LogError> {
+    fn workflows(&self, pieces: &mut Pieces<'_, '_>) -> Result<(), LogError> {
         for owner in self.core.timed.all() {
             // Taken first: an end that comes meanwhile is newer.
             let stamp = (self.stamp)();
@@ -164,7 +165,7 @@ impl Snapshot<'_> {
     }
 
     /// A budget by its name, if there is something to write.
-    fn seat(self, seat: &Seat) -> Option<Entry> {
+    fn seat(&self, seat: &Seat) -> Option<Entry> {
         if seat.label.carrier == UNWRITTEN {
             return None;
         }
@@ -180,7 +181,7 @@ impl Snapshot<'_> {
         })
     }
 
-    fn holds(self, pieces: &mut Pieces<'_, '_>) -> Result<(), LogError> {
+    fn holds(&self, pieces: &mut Pieces<'_, '_>) -> Result<(), LogError> {
         for hold in self.core.holds.all() {
             let entries = hold.with_image(|image| {
                 let entry = self.core.hold_entry(&hold, &image, (self.stamp)());

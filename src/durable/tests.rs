@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::snapshot::{self, Amounts};
 use super::{LostGuards, Persist};
 use crate::amount::{Cap, Resource, Unit};
 use crate::clock::ManualClock;
@@ -400,4 +401,35 @@ fn nothing_answered_is_under_counted_wherever_the_machine_stops() {
             }
         }
     }
+}
+
+/// A snapshot whose budgets had numbers that its rules did not could not be opened.
+#[test]
+fn a_policy_set_while_a_snapshot_is_written_is_kept() {
+    let sim = Sim::new(7);
+    let (engine, scope, tokens) = open(&sim, Stop::Kill).unwrap();
+    scope.try_charge(tokens.of(5)).unwrap();
+    let core = engine.core();
+    let (store, now) = (core.store().unwrap(), core.now_precise());
+    let is_set = std::cell::Cell::new(false);
+    // Between the rules and the budgets.
+    let stamp = || {
+        if !is_set.replace(true) {
+            let limit = Limit::new("added", "user", "tokens", Window::Lifetime, Cap::Max(100));
+            engine.set_policy(Policy::builder().resource("tokens", Unit::Count).limit(limit).build().unwrap());
+            engine.scope(["user:7"]).unwrap().try_charge(tokens.of(3)).unwrap();
+        }
+        store.stamp()
+    };
+    let at = (now, store.see(now));
+    let rotated = store.log.rotate(|to| snapshot::write(core, Some(store), &stamp, at, Amounts::Ceilings, to));
+    assert!(rotated.is_ok() && is_set.get(), "{rotated:?}");
+    let killed = sim.kill(8);
+
+    let (again, ..) = open(&killed, Stop::Kill).expect("it opens");
+    let limit = Limit::new("added", "user", "tokens", Window::Lifetime, Cap::Max(100));
+    again.set_policy(Policy::builder().resource("tokens", Unit::Count).limit(limit).build().unwrap());
+    let used = again.scope(["user:7"]).unwrap().usage().unwrap()[0].used;
+    // A ceiling is ahead by no more than a step.
+    assert!((3..=6).contains(&used), "{used}");
 }
