@@ -6,7 +6,7 @@ use super::entry::{Entry, RuleName};
 use super::store::{Store, Unwritten};
 use crate::amount::{Cap, Cost};
 use crate::charge::{Ask, Seat, Windows};
-use crate::engine::{Core, OnFailure};
+use crate::engine::Core;
 use crate::meter::Image;
 use crate::scope::Plan;
 use crate::time::Timestamp;
@@ -161,11 +161,10 @@ impl Plan {
         let Some(store) = self.core.store() else { return Recorded::Yes };
         for seat in &self.seats {
             if let (true, Some(amount)) = (seat.meter.is_beyond(), ask.amount_of(seat.resource))
-                && let Err(unwritten) = store.raise(seat, amount, ahead, now)
+                && store.raise(seat, amount, ahead, now).is_err()
             {
-                self.core.lose_store(&unwritten, now);
-                let is_closed = self.core.failure_policy.reserve == OnFailure::Closed || store.is_closed();
-                return if is_closed { Recorded::No } else { Recorded::InMemory };
+                self.core.lose_store(now);
+                return if self.core.refuses_unwritten() { Recorded::No } else { Recorded::InMemory };
             }
         }
         Recorded::Yes
@@ -193,8 +192,8 @@ impl Plan {
             } else {
                 store.lower_if_far(seat, amount, ahead, now)
             };
-            if let Err(unwritten) = written {
-                self.core.lose_store(&unwritten, now);
+            if written.is_err() {
+                self.core.lose_store(now);
                 is_written = false;
             }
         }
@@ -222,13 +221,11 @@ impl Plan {
             return true;
         }
         let seats: Vec<&Seat> = seats.iter().map(|index| &self.seats[*index]).collect();
-        match store.lower(&seats, Ahead::Step, Some(self.core.resets.done()), now) {
-            Ok(()) => true,
-            Err(unwritten) => {
-                self.core.lose_store(&unwritten, now);
-                false
-            }
+        let written = store.lower(&seats, Ahead::Step, Some(self.core.resets.done()), now);
+        if written.is_err() {
+            self.core.lose_store(now);
         }
+        written.is_ok()
     }
 
     /// Takes back an admission that could not be written down.

@@ -51,7 +51,7 @@ impl Core {
         store.is_up()?;
         let stamp = store.stamp();
         let Some(entry) = self.hold_entry(hold, image, stamp) else { return Ok(()) };
-        store.append(at, &[entry]).inspect_err(|unwritten| self.lose_store(unwritten, at))
+        store.append(at, &[entry]).inspect_err(|_| self.lose_store(at))
     }
 
     /// The same of one that was just made, together with what it charged.
@@ -61,7 +61,7 @@ impl Core {
             return self.write_hold(hold, image, at);
         };
         let written = store.append_hold(&part.plan, &part.cost, entry, at);
-        written.inspect_err(|unwritten| self.lose_store(unwritten, at))
+        written.inspect_err(|_| self.lose_store(at))
     }
 
     /// `None` when the engine does not keep it.

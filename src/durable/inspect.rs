@@ -282,7 +282,7 @@ impl Inspection {
             }
         }
         let latest = read.snapshot.map(|_| Timestamp::from_micros(found.at));
-        let mut rules: Vec<Arc<FoundRule>> = found.rules.iter().flatten().cloned().map(FoundRule::of).collect();
+        let mut rules: Vec<Arc<FoundRule>> = found.rules.iter().cloned().map(FoundRule::of).collect();
         let mut budgets = Vec::new();
         let numbered = rules.clone();
         found.each_subject(|subject, all| {

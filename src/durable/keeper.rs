@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::entry::RuleName;
 use super::report::{Journal, PersistError, RecoveryReport};
 use super::snapshot::{self, Amounts, grant_entry, workflow_entry};
-use super::store::{Store, Unwritten};
+use super::store::Store;
 use super::{Mode, Persist, Sync};
 use crate::charge::Label;
 use crate::engine::{CapError, Component, Core, Engine, OnFailure};
@@ -46,14 +46,13 @@ struct State {
 impl Keeper {
     pub(super) fn start(core: &Arc<Core>, persist: &Persist) -> io::Result<Self> {
         let shared = Arc::new(Shared { state: Mutex::new(State::default()), changed: Condvar::new() });
-        let (every, mode) = match persist.mode {
-            Mode::Snapshot(every) => (every, persist.mode),
-            Mode::Journal(_) => (EVERY, persist.mode),
+        let every = match persist.mode {
+            Mode::Snapshot(every) => every,
+            Mode::Journal(_) => EVERY,
         };
         let (mine, core) = (Arc::clone(&shared), Arc::downgrade(core));
-        let thread = std::thread::Builder::new()
-            .name("encumber-keeper".to_owned())
-            .spawn(move || run(&mine, &core, every, mode))?;
+        let thread =
+            std::thread::Builder::new().name("encumber-keeper".to_owned()).spawn(move || run(&mine, &core, every))?;
         Ok(Self { shared, thread: Some(thread) })
     }
 
@@ -80,7 +79,7 @@ impl fmt::Debug for Keeper {
     }
 }
 
-fn run(shared: &Shared, core: &Weak<Core>, every: Duration, mode: Mode) {
+fn run(shared: &Shared, core: &Weak<Core>, every: Duration) {
     loop {
         let nudged = {
             let mut state = shared.state.lock();
@@ -93,13 +92,13 @@ fn run(shared: &Shared, core: &Weak<Core>, every: Duration, mode: Mode) {
             std::mem::take(&mut state.nudged)
         };
         let Some(core) = core.upgrade() else { return };
-        core.keep(mode, nudged);
+        core.keep(nudged);
     }
 }
 
 impl Core {
     /// One round of the keeper.
-    fn keep(&self, mode: Mode, nudged: bool) {
+    fn keep(&self, nudged: bool) {
         let Some(store) = self.store() else { return };
         if store.is_closed() {
             return;
@@ -110,7 +109,7 @@ impl Core {
             let _failed = self.heal(store, now);
             return;
         }
-        let kept = match mode {
+        let kept = match store.mode {
             Mode::Snapshot(_) => self.rotate(store, now),
             Mode::Journal(sync) => {
                 let standing = store.log.standing();
@@ -126,7 +125,8 @@ impl Core {
             }
         };
         if let Err(error) = kept {
-            self.lose_store(&store.fail(error), now);
+            store.fail(error);
+            self.lose_store(now);
         }
     }
 
@@ -154,8 +154,7 @@ impl Core {
     }
 
     /// Says that something could not be written down: at most once until that is over.
-    pub(crate) fn lose_store(&self, unwritten: &Unwritten, at: Timestamp) {
-        let _ = unwritten;
+    pub(crate) fn lose_store(&self, at: Timestamp) {
         if self.store().is_some_and(Store::is_closed) {
             // Nobody is surprised.
             self.set_closed();
@@ -175,7 +174,7 @@ impl Core {
     }
 
     /// Whether an operation that cannot be written down must not be.
-    pub(crate) fn is_closed_by(&self, _: &Unwritten) -> bool {
+    pub(crate) fn refuses_unwritten(&self) -> bool {
         self.failure_policy.reserve == OnFailure::Closed || self.store().is_some_and(Store::is_closed)
     }
 
@@ -199,8 +198,8 @@ impl Core {
         let rule = RuleName { limit: (&*label.limit).into(), resource: (&*label.resource).into(), window };
         let entry = grant_entry(rule, subject.as_str(), grant, store.stamp());
         let written = store.append(at, &[entry]);
-        written.map_err(|unwritten| {
-            self.lose_store(&unwritten, at);
+        written.map_err(|_| {
+            self.lose_store(at);
             CapError::Degraded(Component::Store)
         })
     }
@@ -216,9 +215,9 @@ impl Core {
         let stamp = store.stamp();
         let Some(image) = image() else { return Ok(()) };
         match store.append(at, &[workflow_entry(self, &image, stamp)]) {
-            Err(unwritten) => {
-                self.lose_store(&unwritten, at);
-                if self.is_closed_by(&unwritten) { Err(ChargeError::Degraded(Component::Store)) } else { Ok(()) }
+            Err(_) => {
+                self.lose_store(at);
+                if self.refuses_unwritten() { Err(ChargeError::Degraded(Component::Store)) } else { Ok(()) }
             }
             Ok(()) => Ok(()),
         }
@@ -293,7 +292,8 @@ impl Engine {
         let now = core.now_precise();
         let done = if store.takes_falls().is_ok() { core.rotate(store, now) } else { core.heal(store, now) };
         done.map_err(|error| {
-            core.lose_store(&store.fail(error.clone()), now);
+            store.fail(error.clone());
+            core.lose_store(now);
             error.into()
         })
     }

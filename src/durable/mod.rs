@@ -8,7 +8,7 @@
 //! answered; that a hold is settled is written before what it gives back is taken from its budgets.
 //!
 //! **A snapshot** ([`snapshot`]) is written while the engine goes on. Each budget is read under the lock that it is written under, and each hold under its
-//! own, together with its budgets if it is newer than the snapshot's beginning.
+//! own; then the budgets of the open holds are written again, which are newer than what was read of them.
 //!
 //! **Without an engine** a directory can be looked at ([`inspect`](mod@inspect)), and what is whole be taken out of a damaged one ([`salvage`](mod@salvage)).
 //!
@@ -192,11 +192,17 @@ impl Persist {
 impl EngineBuilder {
     /// Lets the engine survive restarts.
     ///
-    /// ```no_run
-    /// # use encumber::{Engine, Persist, Policy};
-    /// # let policy: Policy = unimplemented!();
-    /// let engine = Engine::builder(policy).persist(Persist::journal("/var/lib/agents/budgets")).build()?;
-    /// # Ok::<(), encumber::OpenError>(())
+    /// ```
+    /// use encumber::{Cap, Engine, Limit, Persist, Policy, Unit, Window};
+    /// # let dir = std::env::temp_dir().join(format!("encumber-doc-kept-{}", std::process::id()));
+    ///
+    /// let limit = Limit::new("agent-daily", "agent", "tokens", Window::Day, Cap::Max(1_000_000));
+    /// let policy = Policy::builder().resource("tokens", Unit::Tokens).limit(limit).build()?;
+    /// let engine = Engine::builder(policy).persist(Persist::journal(&dir)).build()?;
+    /// assert!(engine.recovery().is_some_and(|report| report.budgets == 0), "nothing was kept so far");
+    /// # engine.close()?;
+    /// # std::fs::remove_dir_all(&dir)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn persist(self, persist: Persist) -> EngineBuilder<Persist> {
         self.kept_by(persist)

@@ -84,7 +84,7 @@ pub(super) struct Found {
     /// The latest instant.
     pub(super) at: i64,
     pub(super) stamp: u64,
-    pub(super) rules: Vec<Option<RuleName>>,
+    pub(super) rules: Vec<RuleName>,
     groups: Vec<Group>,
     /// By subject: more recent than the groups.
     pub(super) budgets: Map<Box<str>, Vec<Single>>,
@@ -148,7 +148,7 @@ impl Found {
                 if number as usize != self.rules.len() {
                     return Err(format!("rule {number} comes after {} others", self.rules.len()));
                 }
-                self.rules.push(Some(rule));
+                self.rules.push(rule);
             }
             Entry::Group { subject, stamp, budgets } => {
                 let subject = subject_of(&subject)?;
@@ -229,7 +229,7 @@ impl Found {
             let mut singles = self.budgets.get_mut(subject.as_str());
             let mut all = Vec::with_capacity(budgets.len());
             for (number, image) in budgets {
-                let Some(Some(name)) = self.rules.get(number as usize) else { continue };
+                let Some(name) = self.rules.get(number as usize) else { continue };
                 // Taken out, so that each budget comes once; the others may belong to another group of the subject.
                 let single = singles.as_mut().and_then(|singles| {
                     let place = singles.iter().position(|single| single.carrier == 0 && single.rule == *name)?;
@@ -314,19 +314,21 @@ impl Restoring<'_> {
     }
 
     fn budgets(&self, found: &mut Found, report: &mut RecoveryReport) {
-        let rules: Vec<Option<Rule>> = found.rules.iter().map(|name| Some(self.rule(name.as_ref()?))).collect();
+        let rules: Vec<Rule> = found.rules.iter().map(|name| self.rule(name)).collect();
         let mut known: HashSet<Rule, RandomState> = HashSet::default();
         let mut begin = |rule: Rule| {
             if known.insert(rule) {
                 self.core.registry.begin_at(rule, self.latest);
             }
         };
-        rules.iter().flatten().for_each(|rule| begin(*rule));
+        for rule in &rules {
+            begin(*rule);
+        }
         let named = found.budgets.values().flatten().filter(|single| single.carrier == 0);
         named.for_each(|single| begin(self.rule(&single.rule)));
         found.each_subject(|subject, budgets| {
             let rule = |named: RuleOf| match named {
-                RuleOf::Number(number) => rules.get(number as usize).copied().flatten(),
+                RuleOf::Number(number) => rules.get(number as usize).copied(),
                 RuleOf::Name(name) => Some(self.rule(&name)),
             };
             let all: Vec<(Rule, Image)> =

@@ -279,8 +279,8 @@ impl Taking {
         match (entry, snapshot) {
             (Entry::Rule { number, rule }, Some(snapshot)) => {
                 let rules = &mut self.found.rules;
-                if !rules.iter().flatten().any(|known| *known == rule) {
-                    rules.push(Some(rule.clone()));
+                if !rules.contains(&rule) {
+                    rules.push(rule.clone());
                 }
                 self.rules.insert((snapshot, number), rule);
                 Ok(())
@@ -332,7 +332,7 @@ impl Taking {
     fn snapshot(&self, writer: &mut SnapshotWriter<'_>) -> Result<(), LogError> {
         let Found { at, rules, budgets, grants, resets: (stamp, _), holds, workflows, .. } = &self.found;
         let mut pieces = Pieces::new(writer, *at);
-        for (number, rule) in (0..).zip(rules.iter().flatten()) {
+        for (number, rule) in (0..).zip(rules) {
             pieces.push(&Entry::Rule { number, rule: rule.clone() })?;
         }
         pieces.push(&Entry::Engine { stamp: *stamp, resets: self.found.resets_done() })?;

@@ -258,9 +258,7 @@ pub(crate) fn keep_under(
     }
     // Kept first: what is written is there to be found by a snapshot.
     #[cfg(feature = "persist")]
-    if let Err(error) = hold.write_down_new(at)
-        && hold.plan().core.is_closed_by(&error)
-    {
+    if hold.write_down_new(at).is_err() && hold.plan().core.refuses_unwritten() {
         let _settled = hold.release();
         return Err(ChargeError::Degraded(Component::Store));
     }
