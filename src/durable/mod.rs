@@ -197,7 +197,7 @@ impl EngineBuilder {
     /// # let dir = std::env::temp_dir().join(format!("encumber-doc-kept-{}", std::process::id()));
     ///
     /// let limit = Limit::new("agent-daily", "agent", "tokens", Window::Day, Cap::Max(1_000_000));
-    /// let policy = Policy::builder().resource("tokens", Unit::Tokens).limit(limit).build()?;
+    /// let policy = Policy::builder().resource("tokens", Unit::Count).limit(limit).build()?;
     /// let engine = Engine::builder(policy).persist(Persist::journal(&dir)).build()?;
     /// assert!(engine.recovery().is_some_and(|report| report.budgets == 0), "nothing was kept so far");
     /// # engine.close()?;
